@@ -1,0 +1,354 @@
+"""What is asked of a circuit: the TOML spec file, its presets, and their validation.
+
+Every quantity is SI. A spec is immutable; sections are pydantic models whose ranges are the ranges the rest of the
+package was written for, so a wrong magnitude (20 for 20 uS, say) is refused with the file, the key and the allowed range.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SCHEMA_VERSION = 1
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "CellSpec",
+    "ConverterSpec",
+    "InverterSpec",
+    "OpampSpec",
+    "ProgrammingSpec",
+    "Spec",
+    "SpecError",
+    "WireSpec",
+    "load_spec",
+    "preset",
+    "preset_names",
+]
+
+
+class SpecError(ValueError):
+    """A spec that cannot be used: one sentence naming file, key, value and allowed range."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
+
+
+class CellSpec(_Section):
+    """1T1R cell: RRAM from bit-line to an internal node, NMOS from there to the source-line."""
+
+    g_min: float = Field(20e-6, ge=1e-9, le=1e-2)
+    """Conductance floor of both arrays, S (20 uS: seed paper, Fig. 7)."""
+    g_max: float = Field(220e-6, ge=1e-9, le=1e-2)
+    """Largest programmed conductance, S (220 uS: seed paper, Fig. 7)."""
+    v_read_max: float = Field(0.3, ge=1e-3, le=2.0)
+    """Bound on |x|, |xn| and inputs, V: read disturb, not amplifier swing, sets the range."""
+    iv: Literal["linear", "sinh"] = "linear"
+    """RRAM current law: linear I = G V, or I = G V0 sinh(V/V0)."""
+    v0: float | None = Field(None, ge=0.05, le=10.0)
+    """Curvature voltage of the sinh law, V (only with iv = "sinh")."""
+    access: Literal["nmos_350n", "none"] = "none"
+    """Access transistor card, or none (RRAM straight from bit-line to source-line)."""
+    w: float = Field(20e-6, ge=0.4e-6, le=1e-3)
+    """Access transistor width, m."""
+    l: float = Field(0.5e-6, ge=0.3e-6, le=1e-4)  # noqa: E741  (the field's own name)
+    """Access transistor length, m."""
+    wordline: float = Field(5.0, ge=0.0, le=10.0)
+    """Word-line voltage of a selected row, V."""
+    wordline_off: float = Field(-5.0, ge=-10.0, le=0.0)
+    """Word-line voltage of an unselected row, V: the lowest bit-line voltage, else cells leak."""
+    bulk: float = Field(-5.0, ge=-10.0, le=0.0)
+    """Bulk of the access transistors, V: the lowest supply."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> CellSpec:
+        if self.g_min >= self.g_max:
+            raise ValueError(f"g_min = {self.g_min:g} S must lie below g_max = {self.g_max:g} S")
+        if (self.iv == "sinh") != (self.v0 is not None):
+            raise ValueError('v0 goes with iv = "sinh", and "sinh" needs it')
+        if self.access != "none" and self.wordline - self.bulk < 3.0:
+            raise ValueError("wordline must lie at least 3 V above bulk for the access transistor to conduct")
+        return self
+
+
+class OpampSpec(_Section):
+    """Operational amplifier. `ideal`: integrator of infinite DC gain. `linear`: finite gain, poles, output resistance.
+
+    `behavioral`: linear plus slew limit, clamped integrator, output clamp and current limit, supply current.
+    """
+
+    model: str = Field("ideal", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
+    """ideal, linear, behavioral, or the name of a transistor-level sub-circuit."""
+    gain: float = Field(1e5, ge=10.0, le=1e9)
+    """DC open-loop gain A0 (not used by `ideal`)."""
+    gbw: float = Field(16e6, ge=1e3, le=1e11)
+    """Gain-bandwidth product, Hz."""
+    second_pole: float | None = Field(None, ge=1e3, le=1e12)
+    """Second pole, Hz; absent = none."""
+    slew_rate: float = Field(22e6, ge=1e3, le=1e12)
+    """Slew rate, V/s (`behavioral`)."""
+    swing: float = Field(3.5, ge=0.05, le=50.0)
+    """Output clamps at +-swing, V (`behavioral`)."""
+    supply: float = Field(5.0, ge=0.5, le=60.0)
+    """Supplies are +-supply, V."""
+    offset_sigma: float = Field(0.0, ge=0.0, le=0.1)
+    """Standard deviation of the input offset of every amplifier, those of the inverters included, V."""
+    output_resistance: float = Field(0.0, ge=0.0, le=1e5)
+    """Open-loop output resistance, ohm."""
+    output_current: float = Field(15e-3, ge=1e-6, le=10.0)
+    """Output current limit, A (`behavioral`)."""
+    noise_density: float = Field(0.0, ge=0.0, le=1e-5)
+    """White input voltage noise, V/sqrt(Hz): read by noise analyses, no part of a DC or transient solve."""
+    noise_corner: float = Field(0.0, ge=0.0, le=1e9)
+    """1/f corner, Hz: read by noise analyses."""
+    quiescent_current: float = Field(0.0, ge=0.0, le=1.0)
+    """Supply current at rest, A (`behavioral`)."""
+    feedback_capacitance: float = Field(0.0, ge=0.0, le=1e-6)
+    """Capacitor from output to inverting input of each solving amplifier, F."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> OpampSpec:
+        if self.swing > self.supply:
+            raise ValueError(f"swing = {self.swing:g} V must not exceed supply = {self.supply:g} V")
+        return self
+
+
+class InverterSpec(_Section):
+    """Analog inverter: an op-amp of the same model with two nominally equal resistors."""
+
+    resistance: float = Field(1e3, ge=1.0, le=1e7)
+    """Each of the two resistors, ohm."""
+    feedback_capacitance: float = Field(0.0, ge=0.0, le=1e-6)
+    """Capacitor across the feedback resistor, F."""
+    mismatch_sigma: float = Field(0.0, ge=0.0, le=0.2)
+    """Relative standard deviation of the resistor ratio (feedback over input)."""
+
+
+class WireSpec(_Section):
+    """Array wiring, and the capacitances at the amplifiers' inputs."""
+
+    layout: Literal["shared", "separate"] = "shared"
+    """shared: one array of 2m columns; separate: two arrays, each with its own source-lines."""
+    bl_resistance: float = Field(0.0, ge=0.0, le=1e3)
+    """Bit-line resistance a cell pitch, ohm."""
+    sl_resistance: float = Field(0.0, ge=0.0, le=1e3)
+    """Source-line resistance a cell pitch, ohm."""
+    bl_capacitance: float = Field(0.0, ge=0.0, le=1e-9)
+    """Bit-line capacitance a cell pitch, F."""
+    sl_capacitance: float = Field(0.0, ge=0.0, le=1e-9)
+    """Source-line capacitance a cell pitch, F."""
+    summing_capacitance: float = Field(0.0, ge=0.0, le=1e-6)
+    """Capacitance to ground at each summing node, F."""
+    inverter_capacitance: float = Field(0.0, ge=0.0, le=1e-6)
+    """Capacitance to ground at each inverter's amplifier input, F."""
+
+
+class ProgrammingSpec(_Section):
+    """How programmed conductances depart from their targets."""
+
+    model: Literal["ideal", "uniform", "gaussian", "write_verify"] = "ideal"
+    """uniform: within +-tolerance; gaussian: tolerance is one standard deviation."""
+    tolerance: float = Field(0.0, ge=0.0, le=1e-2)
+    """Write tolerance, S."""
+    verify: Literal["cell", "device"] = "device"
+    """Is the target the whole cell's conductance (access resistance inside), or the RRAM device's alone?"""
+    stuck_on: float = Field(0.0, ge=0.0, le=1.0)
+    """Fraction of cells stuck at g_max."""
+    stuck_off: float = Field(0.0, ge=0.0, le=1.0)
+    """Fraction of cells stuck at g_min."""
+
+
+class ConverterSpec(_Section):
+    """Data converters; an absent resolution means ideal, never 0 bits."""
+
+    dac_bits: int | None = Field(None, ge=1, le=32)
+    adc_bits: int | None = Field(None, ge=1, le=32)
+    dac_full_scale: float | None = Field(None, ge=1e-3, le=50.0)
+    """DAC range is +-full scale, V; absent = cell.v_read_max."""
+    adc_full_scale: float | None = Field(None, ge=1e-3, le=50.0)
+    """ADC range is +-full scale, V; absent = cell.v_read_max."""
+    read_window: float = Field(100e-6, ge=1e-9, le=1.0)
+    """Time from the input step to the ADC's sampling instant, s."""
+    settling_tolerance: float = Field(1e-3, ge=1e-9, le=0.5)
+    """Remaining fraction of the answer's norm at the sampling instant above which a solve is `unsettled`."""
+
+
+class Spec(_Section):
+    """One circuit technology: everything but the matrix, the right-hand side and the seed."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    cell: CellSpec = CellSpec()
+    opamp: OpampSpec = OpampSpec()
+    inverter: InverterSpec = InverterSpec()
+    wire: WireSpec = WireSpec()
+    programming: ProgrammingSpec = ProgrammingSpec()
+    converters: ConverterSpec = ConverterSpec()
+
+    @property
+    def g_unit(self) -> float:
+        """Unit conductance g_max - g_min, S: the conductance of a matrix entry of size a_max."""
+        return self.cell.g_max - self.cell.g_min
+
+    def replace(self, **sections: Mapping[str, Any]) -> Spec:
+        """A copy with some fields of some sections replaced, validated anew: `spec.replace(wire={"bl_resistance": 2})`.
+
+        Raises SpecError.
+        """
+        data = self.model_dump()
+        for section, fields in sections.items():
+            data.setdefault(section, {}).update(fields)
+        return _validated(data, "replace")
+
+    def require_supported(self) -> Spec:
+        """This spec, or SpecError naming the first field that no backend supports yet."""
+        refused = {
+            'cell.iv = "sinh"': self.cell.iv != "linear",
+            f'opamp.model = "{self.opamp.model}"': self.opamp.model not in ("ideal", "linear", "behavioral"),
+            'programming.model = "write_verify"': self.programming.model == "write_verify",
+            "programming.stuck_on": self.programming.stuck_on > 0,
+            "programming.stuck_off": self.programming.stuck_off > 0,
+        }
+        for field, wanted in refused.items():
+            if wanted:
+                raise SpecError(f"{field} is not supported yet by any backend")
+        return self
+
+
+_PKU_350NM: dict[str, Any] = {
+    # Zhang et al., "First Demonstration of Second-order Training ... In-memory Analog Matrix Computing": 20-220 uS,
+    # write error 10 uS (Figs. 7, 9), 350 nm 1T1R (Fig. 4), board-level op-amps, DACs and ADCs (Fig. 3). The paper names
+    # no part; everything below that is not from it carries its source or the word assumed.
+    "cell": {
+        "g_min": 20e-6,  # paper, Fig. 7
+        "g_max": 220e-6,  # paper, Fig. 7
+        "v_read_max": 0.3,  # assumed: 0.5 V for 1 ms leaves the prototype RRAM model unchanged
+        "access": "nmos_350n",  # paper: 350 nm CMOS; card assumed
+        "w": 20e-6,  # assumed
+        "l": 0.5e-6,  # assumed: 5 V device
+        "wordline": 5.0,  # assumed
+        "wordline_off": -5.0,  # assumed
+        "bulk": -5.0,  # assumed: lowest supply
+    },
+    "opamp": {
+        "model": "behavioral",
+        "gain": 45e3,  # AD823 data sheet, 45 V/mV typical
+        "gbw": 16e6,  # AD823 data sheet
+        "second_pole": 40e6,  # assumed
+        "slew_rate": 22e6,  # AD823 data sheet
+        "swing": 3.5,  # assumed on +-5 V
+        "supply": 5.0,  # assumed
+        "offset_sigma": 0.8e-3,  # AD823 data sheet, maximum taken as one sigma
+        "output_resistance": 50.0,  # assumed
+        "output_current": 15e-3,  # AD823 data sheet
+        "noise_density": 16e-9,  # AD823 data sheet
+        "noise_corner": 100.0,  # assumed
+        "quiescent_current": 3.5e-3,  # assumed, AD823 class (7 mA for two amplifiers)
+        "feedback_capacitance": 22e-12,  # assumed: what the prototype needed for stability
+    },
+    "inverter": {"resistance": 1e3, "feedback_capacitance": 10e-12},  # assumed: prototype
+    "wire": {
+        "layout": "shared",  # paper, Fig. 3: one 8x8 array
+        "bl_resistance": 1.0,  # assumed: 0.07 ohm a square, 25 um pitch, 2 um wide
+        "sl_resistance": 1.0,  # assumed, likewise
+        "bl_capacitance": 5e-15,  # assumed: 0.2 fF a um, 25 um pitch
+        "sl_capacitance": 5e-15,  # assumed, likewise
+        "summing_capacitance": 20e-12,  # assumed: package, board and amplifier input
+        "inverter_capacitance": 10e-12,  # assumed
+    },
+    "programming": {"model": "uniform", "tolerance": 10e-6, "verify": "device"},  # paper, Fig. 9; uniform and device assumed
+    "converters": {"read_window": 100e-6, "settling_tolerance": 1e-3},  # assumed
+}
+
+_PRESETS: dict[str, dict[str, Any]] = {"ideal": {}, "pku_350nm": _PKU_350NM}
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names that `preset` takes."""
+    return tuple(_PRESETS)
+
+
+def preset(name: str) -> Spec:
+    """The named preset: `ideal` (no wires, no access device, ideal amplifiers and writes) or `pku_350nm`.
+
+    Raises SpecError for another name.
+    """
+    if name not in _PRESETS:
+        raise SpecError(f"preset {name!r} is unknown; there are {', '.join(_PRESETS)}")
+    return _validated(_PRESETS[name], name)
+
+
+def load_spec(source: str | Path) -> Spec:
+    """A spec from a preset's name or a TOML file; a file may name a preset to start from with `base = "pku_350nm"`.
+
+    Raises SpecError, one sentence, for a missing or unreadable file, unknown keys, values out of range.
+    """
+    if isinstance(source, str) and source in _PRESETS:
+        return preset(source)
+    path = Path(source)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpecError(f"spec {str(source)!r} is neither a file nor a preset ({', '.join(_PRESETS)})") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(f"spec file {path} cannot be read: {_first_line(error)}") from None
+    base = data.pop("base", None)
+    if base is not None:
+        if base not in _PRESETS:
+            raise SpecError(f"{path}: base = {base!r} is not a preset; there are {', '.join(_PRESETS)}")
+        merged = preset(base).model_dump()
+        for section, fields in data.items():
+            if isinstance(fields, dict) and isinstance(merged.get(section), dict):
+                merged[section].update(fields)
+            else:
+                merged[section] = fields
+        data = merged
+    elif "schema_version" not in data:
+        raise SpecError(f"{path}: schema_version is missing; this release reads schema_version = {SCHEMA_VERSION}")
+    return _validated(data, str(path))
+
+
+def _validated(data: Mapping[str, Any], where: str) -> Spec:
+    try:
+        return Spec.model_validate(data)
+    except ValidationError as error:
+        raise SpecError(f"{where}: {sentence(error)}") from None
+
+
+def sentence(error: ValidationError) -> str:
+    """The first problem of a pydantic error as one sentence: key, what is wrong, value, allowed range."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "file"
+    value = first.get("input")
+    if first["type"] == "extra_forbidden":
+        return f"{key} is not a known key"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error" or isinstance(value, dict):
+        return f"{key}: {message}"
+    shown = f"{value:g}" if isinstance(value, float) and math.isfinite(value) else repr(value)[:80]
+    return f"{key} = {shown}: {message[0].lower()}{message[1:]}{_allowed(key)}"
+
+
+def _allowed(key: str) -> str:
+    """The allowed range of `section.field`, in brackets, where it has one."""
+    section, _, field = key.partition(".")
+    if section not in Spec.model_fields or not field:
+        return ""
+    model = Spec.model_fields[section].annotation
+    if not (isinstance(model, type) and issubclass(model, BaseModel)) or field not in model.model_fields:
+        return ""
+    bounds: dict[str, float] = {}
+    for item in model.model_fields[field].metadata:
+        for name in ("ge", "le"):
+            if hasattr(item, name):
+                bounds[name] = getattr(item, name)
+    return f" (allowed {bounds['ge']:g} to {bounds['le']:g})" if len(bounds) == 2 else ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
