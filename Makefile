@@ -1,0 +1,42 @@
+# make demo    the main job, ending with demo/index.html        make slow   the long tests and the notebook
+# make test    the tests                                        make lint   style and types
+# Both set up what they need: system packages where missing, then a virtual environment in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# One BLAS thread: the systems are small, and parallel work is by processes.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+.PHONY: demo test slow lint clean system
+.DELETE_ON_ERROR:
+
+demo: .venv/.stamp
+	$(BIN)/amcsim demo --out demo
+
+test: .venv/.stamp
+	$(BIN)/pytest -q -m "not slow"
+
+slow: .venv/.stamp
+	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q --nbmake notebooks
+
+lint: .venv/.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy amcsim
+
+# Order-only: looked at on every run (a tenth of a second), but it does not make the stamp old.
+.venv/.stamp: setup.cfg setup.py pyproject.toml constraints.txt | system
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(PIP) install --retries 5 --timeout 60 -c constraints.txt -e '.[training,test,data]'
+	touch $@
+
+system:
+	@scripts/system.sh $(PYTHON)
+
+clean:
+	rm -rf .venv build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
