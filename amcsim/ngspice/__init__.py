@@ -1,0 +1,47 @@
+"""Running decks: batch, persistent session, raw files, doctor. The only room that knows ngspice's habits.
+
+Names load at first use: importing this package imports neither PySpice nor libngspice.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .batch import BatchResult, run_batch
+    from .messages import NgspiceError, NgspiceTimeout
+    from .raw import Plot, RawFileError, read_raw, write_raw
+    from .session import Session, session_for
+
+_HOMES = {
+    "BatchResult": "batch",
+    "NgspiceError": "messages",
+    "NgspiceTimeout": "messages",
+    "Plot": "raw",
+    "RawFileError": "raw",
+    "Session": "session",
+    "read_raw": "raw",
+    "run_batch": "batch",
+    "session_for": "session",
+    "write_raw": "raw",
+}
+
+__all__ = [
+    "BatchResult",
+    "NgspiceError",
+    "NgspiceTimeout",
+    "Plot",
+    "RawFileError",
+    "Session",
+    "read_raw",
+    "run_batch",
+    "session_for",
+    "write_raw",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

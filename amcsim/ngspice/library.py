@@ -1,0 +1,166 @@
+"""libngspice through PySpice's NgSpiceShared, with the habits of PySpice 1.5 corrected. One library a process.
+
+Corrected here: any text on stderr counted as failure; the name of the library (Debian ships libngspice.so.0 alone); a
+log line for each message; a history of commands that grows without end; user start-up files that are read. Importing
+this module imports PySpice.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from amcsim._types import F64
+
+from .messages import NgspiceError, fatal_line
+
+with warnings.catch_warnings():  # PySpice 1.5 holds invalid escape sequences, which newer Pythons warn about
+    warnings.simplefilter("ignore")
+    from PySpice.Spice.NgSpice.Shared import NgSpiceShared, ffi
+    from PySpice.Spice.NgSpice.SimulationType import SIMULATION_TYPE
+
+__all__ = ["Library", "library", "library_path"]
+
+_COMMANDS_PER_CLEANUP = 200
+"""Commands after which libngspice is told to forget its history, which otherwise grows by about 12 kB a solve."""
+
+
+def library_path() -> str:
+    """Name or path of libngspice: AMCSIM_LIBNGSPICE, NGSPICE_LIBRARY_PATH, else the system's. Raises NgspiceError."""
+    for variable in ("AMCSIM_LIBNGSPICE", "NGSPICE_LIBRARY_PATH"):
+        if os.environ.get(variable):
+            return os.environ[variable]
+    found = ctypes.util.find_library("ngspice")
+    if found is not None:
+        return found
+    for folder in ("/usr/lib", "/usr/local/lib", "/opt/homebrew/lib"):
+        for path in sorted(Path(folder).glob("**/libngspice*.so.0")) + sorted(Path(folder).glob("libngspice*.dylib")):
+            return str(path)
+    raise NgspiceError(
+        "libngspice was not found: install it (Debian: apt-get install libngspice0) or set AMCSIM_LIBNGSPICE to it"
+    )
+
+
+class Library(NgSpiceShared):
+    """The process's libngspice: raw commands, circuits and vectors; `lines` is what it said since someone cleared it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.dead = ""
+        """Why the library cannot be used any more; empty while it can."""
+        self.pid = os.getpid()
+        self.owner: object = None
+        """The session whose circuit is loaded."""
+        self.commands = 0
+        type(self).LIBRARY_PATH = library_path().replace("{", "{{").replace("}", "}}")
+        try:
+            with _no_user_files():
+                super().__init__()
+        except OSError as error:
+            raise NgspiceError(f"libngspice cannot be loaded from {library_path()}: {error}") from None
+
+    def command(self, text: bytes) -> None:
+        """Run one line (commands joined by `;`, below 1024 characters), appending messages to `lines`.
+
+        Raises NgspiceError when the library dies.
+        """
+        self.check()
+        self.commands += 1
+        if self.commands >= _COMMANDS_PER_CLEANUP:
+            self._ngspice_shared.ngSpice_Command(ffi.NULL)
+            self.commands = 0
+        self._ngspice_shared.ngSpice_Command(text)
+        if self.dead:
+            self.check()
+
+    def circuit(self, deck: str) -> None:
+        """Parse a deck. Messages are appended to `lines`. Raises NgspiceError when the library dies of it."""
+        self.check()
+        lines = [ffi.new("char[]", line.encode()) for line in [*deck.splitlines(), ""]]
+        self._ngspice_shared.ngSpice_Circ(ffi.new("char *[]", [*lines, ffi.NULL]))
+        self.check()
+
+    def vector(self, name: bytes) -> Any:
+        """Pointer to a vector of the current plot (v_realdata, v_length), or None where there is no such vector."""
+        info = self._ngspice_shared.ngGet_Vec_Info(name)
+        return None if info == ffi.NULL or info.v_realdata == ffi.NULL else info
+
+    @staticmethod
+    def array(info: Any) -> F64:
+        """Copy of a vector that `vector` pointed to, shape (v_length,)."""
+        return np.frombuffer(ffi.buffer(info.v_realdata, info.v_length * 8), dtype=np.float64).copy()
+
+    def check(self) -> None:
+        """Raises NgspiceError if the library died, or was inherited through a fork (spawn workers instead)."""
+        if self.dead:
+            raise NgspiceError(self.dead, log="\n".join(self.lines))
+        if os.getpid() != self.pid:
+            raise NgspiceError("libngspice was loaded before this process was forked; start workers by spawn")
+
+    def exec_command(self, command: str, join_lines: bool = True) -> Any:
+        """PySpice's own way in, which it uses while starting: output as text, stderr not taken for failure."""
+        self.lines.clear()
+        self._ngspice_shared.ngSpice_Command(command.encode())
+        return "\n".join(self.lines) if join_lines else list(self.lines)
+
+    def _get_version(self) -> None:
+        super()._get_version()
+        SIMULATION_TYPE.setdefault(self._ngspice_version, SIMULATION_TYPE["last"])  # PySpice knows none after 34
+
+    @staticmethod
+    def _send_char(message: Any, ngspice_id: int, user_data: Any) -> int:
+        self = ffi.from_handle(user_data)
+        self.lines.append(ffi.string(message).decode("utf-8", "replace").partition(" ")[2])
+        return 0
+
+    @staticmethod
+    def _send_stat(message: Any, ngspice_id: int, user_data: Any) -> int:
+        return 0
+
+    @staticmethod
+    def _send_init_data(data: Any, ngspice_id: int, user_data: Any) -> int:
+        return 0
+
+    @staticmethod
+    def _exit(status: int, immediate: bool, by_quit: bool, ngspice_id: int, user_data: Any) -> int:
+        self = ffi.from_handle(user_data)
+        why = fatal_line(self.lines) or "nothing"
+        self.dead = f"libngspice gave up with status {status} and cannot be used again in this process; it said: {why}"
+        return status
+
+
+@contextmanager
+def _no_user_files() -> Iterator[None]:
+    """An empty home and working folder, so that no .spiceinit of the user is read."""
+    home, folder = os.environ.get("HOME"), os.getcwd()
+    with tempfile.TemporaryDirectory(prefix="amcsim-") as empty:
+        os.environ["HOME"] = empty
+        os.chdir(empty)
+        try:
+            yield
+        finally:
+            os.chdir(folder)
+            if home is None:
+                del os.environ["HOME"]
+            else:
+                os.environ["HOME"] = home
+
+
+_library: Library | None = None
+
+
+def library() -> Library:
+    """The process's library, loaded at the first call. Raises NgspiceError."""
+    global _library
+    if _library is None:
+        _library = Library()
+    _library.check()
+    return _library
