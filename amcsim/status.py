@@ -53,6 +53,8 @@ class Reason(IntEnum):
     """not_converged: currents at a summing node do not add up to zero"""
     NONFINITE = 10
     """not_converged: NaN or infinity in the answer"""
+    REFINEMENT = 11
+    """unsettled or not_converged: HP-INV stopped above its tolerance (not_converged where x is no better than 0)"""
 
     def __str__(self) -> str:
         return "" if self is Reason.NONE else self.name.lower()

@@ -11,7 +11,25 @@ from amcsim._types import F64, I64
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
 
-__all__ = ["Counts", "Programmed", "Solution", "Solver", "worst_status"]
+__all__ = [
+    "NO_ANSWER",
+    "SEVERITY",
+    "Counts",
+    "Programmed",
+    "Solution",
+    "Solver",
+    "answered",
+    "check_rhs",
+    "column_norms",
+    "relative_residual",
+    "worst_status",
+]
+
+SEVERITY: I64 = np.array([0, 1, 3, 2, 4])
+"""Rank of each Status: ok < saturated < unsettled < unstable < not_converged."""
+
+NO_ANSWER = int(SEVERITY[Status.UNSTABLE])
+"""SEVERITY from which on a status has no answer."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +41,20 @@ class Counts:
     reprogrammings: int = 0
     """Arrays written again after a bad solve."""
     analog_solves: int = 0
-    """Vectors put through an analog array, passes of HP-INV included."""
+    """Vectors put through an analog array, passes of HP-INV included; zero vectors need no solve and are not counted."""
     high_precision_vectors: int = 0
-    """Vectors that HP-INV refined to its target."""
+    """Vectors that HP-INV was asked for and refined (a single pass refines none); digital fallbacks are among them."""
     digital_fallbacks: int = 0
     """Vectors that the digital host had to solve."""
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Counts(  # spelled out: it runs once a pass
+            self.array_programmings + other.array_programmings,
+            self.reprogrammings + other.reprogrammings,
+            self.analog_solves + other.analog_solves,
+            self.high_precision_vectors + other.high_precision_vectors,
+            self.digital_fallbacks + other.digital_fallbacks,
+        )
 
     def as_dict(self) -> dict[str, int]:
         """The counts by name."""
@@ -48,7 +72,7 @@ class Solution:
     reason: I64
     """(*batch, k) of Reason."""
     residual: F64
-    """(*batch, k): ||b - A x|| / ||b|| with the caller's A; 0 where b is 0."""
+    """(*batch, k): ||b - A x|| / ||b|| with the caller's A; 0 where b is 0, NaN where there is no answer."""
     iterations: I64
     """(*batch, k): analog passes a vector took."""
     counts: Counts
@@ -82,10 +106,53 @@ class Solver(Protocol):
         ...
 
 
+def check_rhs(a: F64, b: F64) -> F64:
+    """`b` as float64 (*batch, n, k) that fits `a`, (*batch, n, n), or ValueError with one sentence."""
+    array = np.asarray(b, dtype=np.float64)
+    if array.ndim != a.ndim or array.shape[:-1] != a.shape[:-1]:
+        wanted = ", ".join(map(str, (*a.shape[:-1], "k")))
+        raise ValueError(f"right-hand sides have shape {array.shape}; this matrix needs ({wanted})")
+    return array
+
+
+def column_norms(v: F64) -> F64:
+    """Euclidean norm of each column, (*batch, n, k) -> (*batch, k)."""
+    norms: F64 = np.sqrt(np.einsum("...ij,...ij->...j", v, v))
+    return norms
+
+
+def relative_residual(a: F64, x: F64, b: F64) -> F64:
+    """||b - A x|| / ||b|| of each column, (*batch, k); 0 where b and x are 0."""
+    size = column_norms(b)
+    return column_norms(b - a @ x) / (size + (size == 0.0))
+
+
+def answered(
+    a: F64, x: F64, b: F64, *, passes: int = 1, status: I64 | None = None, reason: I64 | None = None
+) -> Solution:
+    """The Solution of a direct solve: residual, NaN where there is no answer, one pass counted for each non-zero vector.
+
+    a (*batch, n, n), x and b (*batch, n, k); status and reason (*batch, k), ok where absent. An answer with NaN or
+    infinite entries becomes not_converged, unless its status already says that there is none. passes = 0 is digital.
+    """
+    with np.errstate(all="ignore"):
+        size = column_norms(b)
+        residual = column_norms(b - a @ x) / (size + (size == 0.0))
+        status = np.zeros(size.shape, np.int64) if status is None else status
+        reason = np.zeros(size.shape, np.int64) if reason is None else reason
+        none = SEVERITY[status] >= NO_ANSWER
+        bad = none | ~(residual < np.inf)
+        if np.count_nonzero(bad):
+            status = np.where(none | ~bad, status, Status.NOT_CONVERGED)
+            reason = np.where(none | ~bad, reason, Reason.NONFINITE)
+            x, residual = np.where(bad[..., None, :], np.nan, x), np.where(bad, np.nan, residual)
+    iterations = passes * (size != 0.0).astype(np.int64)
+    return Solution(x, status, reason, residual, iterations, Counts(analog_solves=int(iterations.sum())))
+
+
 def worst_status(status: I64, reason: I64) -> tuple[Status, Reason]:
-    """The gravest status of an array of them, with its reason (ok < saturated < unsettled < unstable < not_converged)."""
-    order = np.array([0, 1, 3, 2, 4])[status].ravel()
-    worst = int(np.argmax(order)) if order.size else 0
-    if not order.size:
+    """The gravest status of an array of them, with its reason; see SEVERITY."""
+    if not status.size:
         return Status.OK, Reason.NONE
+    worst = int(np.argmax(SEVERITY[status]))
     return Status(int(status.ravel()[worst])), Reason(int(reason.ravel()[worst]))

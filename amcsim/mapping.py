@@ -1,0 +1,75 @@
+"""A <-> G: a matrix as two conductance arrays, and vectors as voltages.
+
+G+_ij = g_min + (g_max - g_min) max(A_ij, 0) / a_max and G-_ij likewise with max(-A_ij, 0), a_max = max |A|. Both arrays
+always exist; the floor g_min cancels in the difference but still loads the summing node. The circuit therefore solves
+(A / a_max) x_c = b_c; with b_c = s b the caller's x is x_c / (s a_max).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from amcsim._types import F64
+from amcsim.specs import CellSpec, Spec
+
+__all__ = ["HEADROOM", "check_matrix", "inverse_for_ranging", "matrix_scale", "to_conductances", "voltage_scale"]
+
+HEADROOM = 0.8
+"""Fraction of the voltage range that the predicted answer may fill; the rest is left to the circuit's error."""
+
+
+def check_matrix(a: F64, *, square: bool = True, what: str = "matrix") -> F64:
+    """`a` as float64 (*batch, m, n), or ValueError with one sentence: shape, kind and finiteness are checked."""
+    array = np.asarray(a)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{what} holds {array.dtype}, not real numbers")
+    array = array.astype(np.float64, copy=False)
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(f"{what} has shape {array.shape}; it must be two-dimensional and not empty")
+    if square and array.shape[-1] != array.shape[-2]:
+        raise ValueError(f"{what} has shape {array.shape}; INV needs a square one")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} holds NaN or infinite entries")
+    return array
+
+
+def matrix_scale(a: F64) -> F64:
+    """a_max = max |A| of each matrix, (*batch,); 1 for a zero matrix."""
+    scale: F64 = np.abs(a).max(axis=(-2, -1))
+    return np.where(scale > 0, scale, 1.0)
+
+
+def to_conductances(a: F64, cell: CellSpec) -> tuple[F64, F64]:
+    """Target conductances (G+, G-) of the cells, each (*batch, m, n), S."""
+    scaled = a * ((cell.g_max - cell.g_min) / matrix_scale(a))[..., None, None]
+    return cell.g_min + np.maximum(scaled, 0.0), cell.g_min + np.maximum(-scaled, 0.0)
+
+
+def inverse_for_ranging(a: F64) -> F64:
+    """(A / a_max)^-1, (*batch, m, m), used to predict the range of an answer; zero for a singular matrix."""
+    scaled = a / matrix_scale(a)[..., None, None]
+    try:
+        inverse = np.linalg.inv(scaled)
+    except np.linalg.LinAlgError:
+        inverse = np.zeros_like(scaled)
+        for index in np.ndindex(scaled.shape[:-2]):
+            try:
+                inverse[index] = np.linalg.inv(scaled[index])
+            except np.linalg.LinAlgError:
+                continue
+    return np.where(np.isfinite(inverse), inverse, 0.0)
+
+
+def voltage_scale(inverse: F64, b: F64, spec: Spec) -> F64:
+    """Volts for one unit of b, (*batch, k): the largest power of two that keeps inputs and predicted outputs in range.
+
+    inverse: of `inverse_for_ranging`, (*batch, m, m); b: (*batch, m, k). It stands for a host that finds the exponent
+    of its programmable-gain input by halving and doubling; those short probing solves are not counted.
+    Inputs stay within cell.v_read_max and the DAC's full scale, outputs within HEADROOM of v_read_max and of the ADC's.
+    """
+    limit = spec.cell.v_read_max
+    into = min(limit, spec.converters.dac_full_scale or limit)
+    out = HEADROOM * min(limit, spec.converters.adc_full_scale or limit)
+    need = np.maximum(np.abs(b).max(axis=-2) / into, np.abs(inverse @ b).max(axis=-2) / out)
+    exponent = np.frexp(np.where(need > 0, need, 1.0))[1]
+    return np.ldexp(1.0, -exponent)

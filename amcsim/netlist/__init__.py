@@ -1,0 +1,1 @@
+"""A topology's elements as SPICE text and as a PySpice Circuit; library text is inlined, never included."""

@@ -1,0 +1,179 @@
+"""Decks: one text that runs alone with `ngspice -b`, and the names under which a running session alters it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from amcsim._types import F64
+from amcsim.realisation import Realisation
+from amcsim.specs import Spec
+from amcsim.topology.network import Network, Table
+
+if TYPE_CHECKING:
+    from PySpice.Spice.Netlist import Circuit
+
+__all__ = ["Deck", "alterations", "array_text", "deck_text", "library_text", "opamp_parameters", "to_circuit"]
+
+OPTIONS = ".options reltol=1e-5"
+RISE_TIME = 10e-9
+"""Rise time of the input step, s."""
+
+
+@dataclass(frozen=True)
+class Deck:
+    """What is needed to write one circuit: topology, technology, drawn circuit, inputs and the expected outputs."""
+
+    network: Network
+    spec: Spec
+    realisation: Realisation
+    """Unbatched."""
+    inputs: F64
+    """Voltages b of the inputs, (m,); the sources are set to -b."""
+    expected: tuple[F64, F64]
+    """(x, xn) put as .nodeset on the integrators, (m,) each, V."""
+    title: str = "INV"
+    step_delay: float = 0.0
+    """Instant of the input step in a transient, s."""
+
+
+def opamp_parameters(spec: Spec) -> dict[str, float]:
+    """Parameters of the op-amp sub-circuit circuits/opamp_<model>.lib, offsets apart."""
+    opamp = spec.opamp
+    if opamp.model == "ideal":
+        return {"gbw": opamp.gbw}
+    linear = {"a0": opamp.gain, "gbw": opamp.gbw, "f2": opamp.second_pole or 0.0, "ro": max(opamp.output_resistance, 1e-3)}
+    if opamp.model == "linear":
+        return linear
+    return linear | {
+        "sr": opamp.slew_rate,
+        "vsat": opamp.swing,
+        "imax": opamp.output_current,
+        "iq": opamp.quiescent_current,
+    }
+
+
+def library_text(spec: Spec) -> str:
+    """The sub-circuits that the spec needs, from circuits/, inlined."""
+    cell = ["cell_1r"] if spec.cell.access == "none" else [spec.cell.access, "cell_1t1r"]
+    folder = files("amcsim.circuits")
+    texts = [(folder / f"{name}.lib").read_text(encoding="utf-8").rstrip() for name in (*cell, f"opamp_{spec.opamp.model}")]
+    inverters = (folder / "inverter.lib").read_text(encoding="utf-8")
+    wanted = re.search(rf"^\.subckt inverter_{spec.opamp.model}\b.*?^\.ends\b.*?$", inverters, flags=re.M | re.S)
+    if wanted is None:
+        raise ValueError(f"circuits/inverter.lib has no inverter_{spec.opamp.model}")
+    return "\n".join([*texts, wanted.group(0)])
+
+
+def _assignments(parameters: dict[str, float]) -> str:
+    return " ".join(f"{name}={value:.12g}" for name, value in parameters.items())
+
+
+def _two_terminal(letter: str, table: Table, nodes: Sequence[str]) -> Iterable[str]:
+    return (
+        f"{letter}{name} {nodes[a]} {nodes[b]} {value:.12g}"
+        for name, a, b, value in zip(table.names, table.a.tolist(), table.b.tolist(), table.value.tolist(), strict=True)
+    )
+
+
+def array_text(deck: Deck) -> str:
+    """The array body: cells, wires and capacitors, as text (PySpice objects cost forty times more to build)."""
+    net, cell = deck.network, deck.spec.cell
+    nodes = net.nodes
+    g = np.stack([deck.realisation.g_pos, deck.realisation.g_neg])[net.cells.array, net.cells.row, net.cells.column]
+    tail = "cell_1r" if cell.access == "none" else f"wl bulk cell_1t1r w={cell.w:.12g} l={cell.l:.12g}"
+    cells = (
+        f"X{name} {nodes[bl]} {nodes[sl]} {tail} g={value:.17g}"
+        for name, bl, sl, value in zip(
+            net.cells.names, net.cells.bl.tolist(), net.cells.sl.tolist(), g.tolist(), strict=True
+        )
+    )
+    return "\n".join([*_two_terminal("R", net.resistors, nodes), *_two_terminal("C", net.capacitors, nodes), *cells])
+
+
+def _inverter_parameters(spec: Spec) -> dict[str, float]:
+    return {
+        "r": spec.inverter.resistance,
+        "cf": spec.inverter.feedback_capacitance,
+        "cq": spec.wire.inverter_capacitance,
+    } | opamp_parameters(spec)
+
+
+def _testbench(deck: Deck) -> list[tuple[str, str, list[str], dict[str, float] | str]]:
+    """Supplies, inputs, amplifiers and inverters: (kind, name, nodes, value or (sub-circuit parameters))."""
+    net, spec, r = deck.network, deck.spec, deck.realisation
+    nodes = net.nodes
+    rows: list[tuple[str, str, list[str], dict[str, float] | str]] = [
+        ("V", "dd", ["vdd", "0"], f"dc {spec.opamp.supply:.12g}"),
+        ("V", "ss", ["vss", "0"], f"dc {-spec.opamp.supply:.12g}"),
+    ]
+    if spec.cell.access != "none":
+        rows += [
+            ("V", "wl", ["wl", "0"], f"dc {spec.cell.wordline:.12g}"),
+            ("V", "bulk", ["bulk", "0"], f"dc {spec.cell.bulk:.12g}"),
+        ]
+    for name, node, b in zip(net.sources.names, net.sources.node.tolist(), deck.inputs.tolist(), strict=True):
+        step = f"pulse(0 {-b:.17g} {deck.step_delay:.12g} {RISE_TIME:.12g} {RISE_TIME:.12g} 1 2)"
+        rows.append(("V", name, [nodes[node], "0"], f"dc {-b:.17g} {step}"))
+    amplifier, inverter = opamp_parameters(spec), _inverter_parameters(spec)
+    for name, inn, out, vos in zip(
+        net.amplifiers.names, net.amplifiers.inverting, net.amplifiers.output, r.offset.tolist(), strict=True
+    ):
+        rows.append((f"opamp_{spec.opamp.model}", name, [nodes[inn], nodes[out], "vdd", "vss"], amplifier | {"vos": vos}))
+    for name, a, b, vos, ratio in zip(
+        net.inverters.names, net.inverters.a, net.inverters.b, r.inverter_offset, r.inverter_ratio, strict=True
+    ):
+        drawn = {"rratio": float(ratio), "vos": float(vos)}
+        rows.append((f"inverter_{spec.opamp.model}", name, [nodes[a], nodes[b], "vdd", "vss"], inverter | drawn))
+    return rows
+
+
+def _nodesets(deck: Deck) -> str:
+    """On the integrators, not the outputs: 8 Newton iterations instead of 132, and no gmin stepping."""
+    net = deck.network
+    values = [f"v(x{n}.p)={v:.6g}" for n, v in zip(net.amplifiers.names, deck.expected[0].tolist(), strict=True)]
+    values += [f"v(x{n}.xo.p)={v:.6g}" for n, v in zip(net.inverters.names, deck.expected[1].tolist(), strict=True)]
+    return "\n+ ".join([".nodeset", *values])
+
+
+def deck_text(deck: Deck, analyses: Sequence[str] = ()) -> str:
+    """The whole deck: title, library, testbench, array, nodesets, options, then `analyses` (lines), `.end`."""
+    lines = [deck.title.replace("\n", " ") or "INV", library_text(deck.spec)]
+    for kind, name, nodes, value in _testbench(deck):
+        if isinstance(value, str):
+            lines.append(f"{kind}{name} {' '.join(nodes)} {value}")
+        else:
+            lines.append(f"X{name} {' '.join(nodes)} {kind} {_assignments(value)}")
+    return "\n".join([*lines, array_text(deck), _nodesets(deck), OPTIONS, *analyses, ".end", ""])
+
+
+def to_circuit(deck: Deck) -> Circuit:
+    """The same circuit as a PySpice Circuit: testbench and amplifiers are its objects, the array body is raw text."""
+    from PySpice.Spice.Netlist import Circuit
+
+    circuit = Circuit(deck.title)
+    for kind, name, nodes, value in _testbench(deck):
+        if isinstance(value, str):
+            circuit.V(name, *(circuit.gnd if n == "0" else n for n in nodes), value)
+        else:
+            circuit.X(name, kind, *nodes, **value)
+    circuit.raw_spice = "\n".join([library_text(deck.spec), array_text(deck), _nodesets(deck), OPTIONS, ""])
+    return circuit
+
+
+def alterations(deck: Deck) -> dict[str, float]:
+    """What `alter` sets in a running session to turn another realisation and other inputs into this deck's."""
+    net, r, spec = deck.network, deck.realisation, deck.spec
+    g = np.stack([r.g_pos, r.g_neg])[net.cells.array, net.cells.row, net.cells.column]
+    changes = {f"r.x{name}.rr": value for name, value in zip(net.cells.names, (1.0 / g).tolist(), strict=True)}
+    changes |= {f"v.x{n}.vos": v for n, v in zip(net.amplifiers.names, r.offset.tolist(), strict=True)}
+    changes |= {f"v.x{n}.xo.vos": v for n, v in zip(net.inverters.names, r.inverter_offset.tolist(), strict=True)}
+    feedback = spec.inverter.resistance * r.inverter_ratio
+    changes |= {f"r.x{n}.rb": v for n, v in zip(net.inverters.names, feedback.tolist(), strict=True)}
+    changes |= {f"v{name}": -b for name, b in zip(net.sources.names, deck.inputs.tolist(), strict=True)}
+    return changes

@@ -1,0 +1,1 @@
+"""The same elements stamped: sparse solve, port admittance, state matrix, verdicts. No ngspice here."""

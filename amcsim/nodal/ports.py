@@ -1,0 +1,107 @@
+"""Passive part of a circuit seen from its ports: wires, cells and capacitors, all other nodes eliminated.
+
+With internal nodes i and ports p, currents into the ports are Y v_p, Y = G_pp + G_pi T, T = -G_ii^-1 G_ip. The same
+congruence reduces the capacitances (Guyan 1965): C = C_pp + C_pi T + T' C_ip + T' C_ii T, exact in the first moment of
+Y(s); wire time constants (ohm times fF) are far below those of the amplifiers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.sparse import csc_array
+from scipy.sparse.linalg import splu
+
+from amcsim._types import F64, I64
+from amcsim.access import channel_capacitances
+from amcsim.realisation import Realisation
+from amcsim.specs import Spec
+from amcsim.topology.network import Network
+
+__all__ = ["Ports", "reduce_to_ports"]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Port description of a passive network, in the order of the ports asked for."""
+
+    conductance: F64
+    """Y, (n, n), S."""
+    capacitance: F64
+    """C, (n, n), F."""
+
+
+@lru_cache(maxsize=32)
+def _order(network: _ById, groups: tuple[str, ...]) -> tuple[I64, int, int]:
+    """New number of every node (ports first, then internal ones, ground -1), number of ports, number of nodes."""
+    net = network.network
+    passive = np.concatenate([net.resistors.a, net.resistors.b, net.cells.bl, net.cells.sl, net.capacitors.a, net.capacitors.b])
+    ports = np.concatenate([net.ports[g] if g in net.ports else net.sources.node for g in groups])
+    number = np.full(len(net.nodes), -1, dtype=np.int64)
+    number[ports] = np.arange(ports.size)
+    internal = np.setdiff1d(passive, np.append(ports, 0))
+    number[internal] = ports.size + np.arange(internal.size)
+    return number, ports.size, ports.size + internal.size
+
+
+@dataclass(frozen=True, eq=False)
+class _ById:
+    """A network as a dictionary key: by identity, as topology builders cache what they return."""
+
+    network: Network
+
+    def __hash__(self) -> int:
+        return id(self.network)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.network is self.network
+
+
+def reduce_to_ports(
+    network: Network, spec: Spec, r: Realisation, on_resistance: float, groups: tuple[str, ...] = ("x", "xn", "sl", "in")
+) -> Ports:
+    """Y and C of one realisation (unbatched) at the port groups; `in` are the sources' nodes.
+
+    on_resistance: of the access devices, ohm (0 without).
+    """
+    number, n_ports, n = _order(_ById(network), groups)
+    cells = network.cells
+    g = np.stack([r.g_pos, r.g_neg])[cells.array, cells.row, cells.column]
+    inner, outer = channel_capacitances(spec.cell)
+    share = g * on_resistance / (1.0 + g * on_resistance)  # of the bit-line in the inner node's voltage
+    bl, sl = number[cells.bl], number[cells.sl]
+    conductance = _stamp(
+        n,
+        [(number[network.resistors.a], number[network.resistors.b], 1.0 / network.resistors.value), (bl, sl, g / (1.0 + g * on_resistance))],
+    )
+    capacitance = _stamp(n, [(number[network.capacitors.a], number[network.capacitors.b], network.capacitors.value)])
+    if inner > 0:
+        rows = np.concatenate([bl, bl, sl, sl])
+        columns = np.concatenate([bl, sl, bl, sl])
+        rest = 1.0 - share
+        values = inner * np.concatenate([share * share, share * rest, share * rest, rest * rest])
+        values[3 * g.size :] += outer
+        capacitance = capacitance + csc_array((values, (rows, columns)), shape=(n, n))
+    p, i = slice(0, n_ports), slice(n_ports, n)
+    y, c = conductance[p, p].toarray(), capacitance[p, p].toarray()
+    if n > n_ports:
+        coupling = conductance[i, p].toarray()
+        transfer = -splu(conductance[i, i].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(coupling)
+        y = y + coupling.T @ transfer
+        half = capacitance[p, i] @ transfer
+        c = c + half + half.T + transfer.T @ (capacitance[i, i] @ transfer)
+    return Ports(y, c)
+
+
+def _stamp(n: int, tables: list[tuple[I64, I64, F64]]) -> csc_array:
+    """Laplacian-like sum of two-terminal elements; node -1 is ground."""
+    rows, columns, values = [], [], []
+    for a, b, value in tables:
+        for one, other, sign in ((a, a, 1.0), (b, b, 1.0), (a, b, -1.0), (b, a, -1.0)):
+            kept = (one >= 0) & (other >= 0)
+            rows.append(one[kept])
+            columns.append(other[kept])
+            values.append(sign * value[kept])
+    return csc_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(n, n))

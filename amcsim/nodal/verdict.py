@@ -1,0 +1,149 @@
+"""How a solve ends, in one place for all backends: a DC point is no answer by itself.
+
+Checks: finite; KCL at the summing nodes; poles of the state matrix; bounds; settling against the read window; then a
+certificate that no latched state or limit cycle waits: amplifiers without limits (poles decide alone), or Cholesky of the
+symmetric part of G+ - G-, or a linear step response that never leaves the amplifiers' linear range; else the clipped
+start-up transient itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from amcsim._types import F64, I64
+from amcsim.nodal.inv import InvModel
+from amcsim.nodal.startup import start_up
+from amcsim.status import Reason, Status
+
+__all__ = ["LINEAR_RANGE", "StartUp", "certified", "judge", "judge_start_up", "start_up_times"]
+
+StartUp = Callable[[F64], F64]
+"""b (m,) -> outputs x at `start_up_times`, (t, m)."""
+
+LINEAR_RANGE = 0.25
+"""Fraction of the amplifier's linear input range, swing and output current within which its limits bend it by 2 %."""
+_KCL_TOLERANCE = 0.02
+_LATCH_TOLERANCE = 0.02
+"""Relative distance from the DC point beyond which a settled transient has settled elsewhere."""
+
+
+def start_up_times(model: InvModel) -> F64:
+    """Instants (s) at which a start-up transient is looked at, densely in the last quarter of it.
+
+    It lasts for the read window, or for 40 of the slowest pole's time constants where that is shorter.
+    """
+    window = model.spec.converters.read_window
+    slowest = -model.poles[0].real if model.poles.size else 0.0
+    stop = min(window, 40.0 / slowest) if slowest > 0 else window
+    return np.concatenate([np.linspace(0.0, 0.75, 31)[1:], np.linspace(0.75, 1.0, 61)[1:]]) * stop
+
+
+def certified(model: InvModel) -> bool:
+    """Whether the symmetric part of G+ - G-, access devices included, is positive definite (Cholesky)."""
+    m = model.m
+    y = model.ports.conductance
+    difference = y[2 * m : 3 * m, m : 2 * m] - y[2 * m : 3 * m, :m]
+    try:
+        np.linalg.cholesky(difference + difference.T)
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def judge(
+    model: InvModel, b: F64, u: F64, current: F64, converged: np.ndarray, run: StartUp | None = None
+) -> tuple[F64, I64, I64]:
+    """Verdicts on DC points u of input voltages b: (x (m, k) with NaN where there is no answer, status (k,), reason (k,)).
+
+    u: (8m, k), of which only x, xn, v are read where they come from a simulator; current: (2m, k) output currents;
+    converged: (k,) whether the DC equations were solved. `run` makes a start-up transient (default: the nodal one).
+    """
+    m, spec = model.m, model.spec
+    k = b.shape[1]
+    status = np.full(k, Status.OK, dtype=np.int64)
+    reason = np.full(k, Reason.NONE, dtype=np.int64)
+    x = u[:m].copy()
+    times = start_up_times(model)
+    transient = run or (lambda column: start_up(model, column, times)[:, :m])
+
+    def mark(where: np.ndarray, to: Status, why: Reason) -> None:
+        fresh = where & (status == Status.OK)
+        status[fresh], reason[fresh] = to, why
+
+    finite = np.isfinite(u[: 3 * m]).all(axis=0)
+    mark(~finite, Status.NOT_CONVERGED, Reason.NONFINITE)
+    if not model.stable:
+        mark(finite, Status.UNSTABLE, Reason.POLE)
+    mark(finite & converged & ~_kcl_holds(model, b, u), Status.NOT_CONVERGED, Reason.KCL)
+    for column in np.flatnonzero((status == Status.OK) & ~converged):
+        # beyond the amplifiers' limits the DC equations have several solutions: the transient finds the one reached
+        end, ended = judge_start_up(transient(b[:, column]), None, spec.converters.settling_tolerance)
+        x[:, column] = end
+        if ended is Reason.NONE:
+            status[column], reason[column] = Status.SATURATED, Reason.VOLTAGE
+        else:
+            status[column], reason[column] = Status.UNSTABLE, ended
+    outputs = np.abs(np.concatenate([x, u[m : 2 * m]])).max(axis=0)
+    if model.limited:
+        mark(outputs > 0.95 * spec.opamp.swing, Status.SATURATED, Reason.VOLTAGE)
+        mark(np.abs(current).max(axis=0) > spec.opamp.output_current, Status.SATURATED, Reason.CURRENT)
+    mark(np.maximum(outputs, np.abs(b).max(axis=0)) > spec.cell.v_read_max, Status.SATURATED, Reason.DISTURB)
+    left = np.flatnonzero(status == Status.OK)
+    if left.size and model.poles.size:
+        window, tolerance = spec.converters.read_window, spec.converters.settling_tolerance
+        # 50 time constants settle whatever the modes' weights are; only slower circuits are looked at closely
+        if -model.poles[0].real * window < 50:
+            residue = np.linalg.norm(model.step_residue(u[:, left], np.array([window]))[0, :m], axis=0)
+            norm = np.linalg.norm(x[:, left], axis=0)
+            late = np.zeros(k, dtype=bool)
+            late[left] = residue > tolerance * norm
+            mark(late, Status.UNSETTLED, Reason.WINDOW)
+            left = np.flatnonzero(status == Status.OK)
+        if left.size and model.limited and not certified(model):
+            for column in left[~_stays_linear(model, u[:, left])]:
+                _, ended = judge_start_up(transient(b[:, column]), x[:, column], tolerance)
+                if ended is not Reason.NONE:
+                    status[column], reason[column] = Status.UNSTABLE, ended
+    x[:, (status == Status.UNSTABLE) | (status == Status.NOT_CONVERGED)] = np.nan
+    return x, status, reason
+
+
+def judge_start_up(x: F64, expected: F64 | None, tolerance: float) -> tuple[F64, Reason]:
+    """Where a start-up transient x, (t, m) at `start_up_times`, ended, and why that is no answer (or Reason.NONE)."""
+    end = x[-1]
+    if not np.isfinite(x).all():
+        return end, Reason.SIMULATOR
+    last = x[x.shape[0] // 3 :]
+    size = max(float(np.linalg.norm(end)), 1e-6)
+    if float(np.ptp(last, axis=0).max()) > max(_LATCH_TOLERANCE, 3 * tolerance) * size:
+        return end, Reason.OSCILLATION
+    if expected is not None and float(np.linalg.norm(end - expected)) > _LATCH_TOLERANCE * float(np.linalg.norm(expected)):
+        return end, Reason.LATCHED
+    return end, Reason.NONE
+
+
+def _kcl_holds(model: InvModel, b: F64, u: F64) -> np.ndarray:
+    """(k,): currents into every summing node cancel to a small part of their absolute sum."""
+    m = model.m
+    rows = model.ports.conductance[2 * m : 3 * m]
+    voltages = np.concatenate([u[: 3 * m], -b])
+    with np.errstate(invalid="ignore"):
+        holds: np.ndarray = (np.abs(rows @ voltages) <= _KCL_TOLERANCE * (np.abs(rows) @ np.abs(voltages)) + 1e-12).all(axis=0)
+    return holds
+
+
+def _stays_linear(model: InvModel, u: F64) -> np.ndarray:
+    """(k,): whether the linear step response to each DC point keeps within LINEAR_RANGE of every limit."""
+    m, op = model.m, model.spec.opamp
+    slowest = 1.0 / -model.poles[0].real
+    times = np.geomspace(1e-4 * slowest, 10 * slowest, 64)
+    swing = u[None] + model.step_residue(u, times)
+    reach = op.slew_rate / (2 * math.pi * op.gbw)
+    peaks = np.abs(swing).max(axis=0)
+    inside: np.ndarray = (peaks[2 * m : 4 * m].max(axis=0) < LINEAR_RANGE * reach) & (
+        peaks[4 * m :].max(axis=0) < LINEAR_RANGE * op.swing
+    )
+    return inside

@@ -1,0 +1,82 @@
+"""One drawn circuit: the conductances, offsets and mismatches that every backend takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from amcsim._types import F64
+from amcsim.access import on_resistance
+from amcsim.mapping import to_conductances
+from amcsim.specs import Spec, SpecError
+from amcsim.streams import Key
+
+__all__ = ["Realisation", "linear_matrix", "realise"]
+
+
+@dataclass(frozen=True)
+class Realisation:
+    """The random part of a circuit, drawn once (batched: every array carries the batch's leading axes)."""
+
+    g_pos: F64
+    """RRAM conductances of the positive array, (*batch, m, n), S, without the access device."""
+    g_neg: F64
+    """Likewise of the negative array."""
+    offset: F64
+    """Input offsets of the solving amplifiers, (*batch, m), V."""
+    inverter_offset: F64
+    """Input offsets of the inverters' amplifiers, (*batch, n), V."""
+    inverter_ratio: F64
+    """Feedback over input resistor of each inverter, (*batch, n)."""
+
+    def __getitem__(self, index: int | tuple[int, ...]) -> Realisation:
+        """One member of a batch."""
+        return Realisation(
+            self.g_pos[index], self.g_neg[index], self.offset[index], self.inverter_offset[index], self.inverter_ratio[index]
+        )
+
+
+def realise(a: F64, spec: Spec, key: Key) -> Realisation:
+    """Draw the circuit for a, (*batch, m, m), from named streams: cells, offsets, inverter offsets, mismatches.
+
+    Programming errors: uniform within +-tolerance, or gaussian with that standard deviation, on the verified quantity
+    (the RRAM device, or the whole cell: then 1/g_device = 1/g_cell - R_on). Conductances stay above a tenth of g_min.
+    Raises SpecError for what is not supported, and where verify = "cell" asks for more than the access device lets through.
+    """
+    spec.require_supported()
+    targets = np.stack(to_conductances(a, spec.cell), axis=-3)
+    tolerance = spec.programming.tolerance
+    draw = key.child(0).generator()
+    if spec.programming.model == "uniform":
+        targets = targets + draw.uniform(-tolerance, tolerance, targets.shape)
+    elif spec.programming.model == "gaussian":
+        targets = targets + draw.normal(0.0, tolerance, targets.shape)
+    cells = np.maximum(targets, 0.1 * spec.cell.g_min)
+    series = on_resistance(spec.cell)
+    if spec.programming.verify == "cell" and series > 0:
+        if cells.max() * series > 0.9:
+            raise SpecError(
+                f"programming.verify = \"cell\": a cell of {cells.max():.3g} S cannot be reached through an access "
+                f"resistance of {series:.3g} ohm (allowed up to {0.9 / series:.3g} S)"
+            )
+        cells = cells / (1.0 - cells * series)
+    shape = a.shape[:-2] + (a.shape[-1],)
+    rows = a.shape[:-2] + (a.shape[-2],)
+    sigma, mismatch = spec.opamp.offset_sigma, spec.inverter.mismatch_sigma
+    return Realisation(
+        g_pos=cells[..., 0, :, :],
+        g_neg=cells[..., 1, :, :],
+        offset=key.child(1).generator().normal(0.0, sigma, rows) if sigma else np.zeros(rows),
+        inverter_offset=key.child(2).generator().normal(0.0, sigma, shape) if sigma else np.zeros(shape),
+        inverter_ratio=1.0 + (key.child(3).generator().normal(0.0, mismatch, shape) if mismatch else np.zeros(shape)),
+    )
+
+
+def linear_matrix(r: Realisation, spec: Spec) -> F64:
+    """(G+ - G-) / g_unit of the realised conductances, (*batch, m, m).
+
+    It is the matrix that ideal amplifiers, no wires and no access devices would solve with: the reference x_lin of
+    error_of_error, so that known write errors flatter no model.
+    """
+    return (r.g_pos - r.g_neg) / spec.g_unit

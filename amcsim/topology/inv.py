@@ -1,0 +1,78 @@
+"""INV: the closed-loop circuit whose amplifier outputs are x = A^-1 b (Sun et al., PNAS 2019; seed paper Fig. 3a).
+
+Row i of both arrays ends in summing node `sl{i}`, the inverting input of op-amp i. Op-amp output `x{j}` drives bit-line j
+of the positive array, an analog inverter drives bit-line j of the negative array with `xn{j}`. Input -b_i (source at
+`in{i}`) enters `sl{i}` through g_unit. With S_i = sum_j (G+_ij + G-_ij) + g_unit, linear amplifiers of gain A0 without
+output resistance, no wires and no access devices:
+
+    xn_j = A0 ((1 + ratio_j) Vosn_j - ratio_j x_j) / (A0 + 1 + ratio_j)
+    sum_j G+_ij x_j + G-_ij xn_j - g_unit b_i = S_i (Vos_i - x_i / A0).
+
+Wires: one segment a cell pitch, one between driver and first cell, one between last cell and amplifier. Bit-line j is
+driven at row 0. `shared`: source-line i runs from the amplifier past the m positive cells, then the m negative ones;
+`separate`: each array has its own source-line to the summing node, sensed at column 0.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from amcsim._types import F64
+from amcsim.realisation import Realisation
+from amcsim.specs import Spec
+from amcsim.topology.network import Network, NetworkBuilder
+
+__all__ = ["closed_form", "inv_network"]
+
+
+@lru_cache(maxsize=32)
+def inv_network(m: int, spec: Spec) -> Network:
+    """The INV circuit for an (m, m) matrix; ports x, xn, sl. Nodes that a wire of 0 ohm would join are one node."""
+    if not 1 <= m <= 256:
+        raise ValueError(f"matrix size {m} is outside 1 to 256")
+    net, wire = NetworkBuilder(), spec.wire
+    for i in range(m):
+        net.source(f"in{i}", f"in{i}")
+        net.resistor(f"in{i}", f"in{i}", f"sl{i}", 1.0 / spec.g_unit)
+        net.amplifier(f"a{i}", f"sl{i}", f"x{i}")
+        net.inverter(f"i{i}", f"x{i}", f"xn{i}", spec.inverter.resistance)
+        net.capacitor(f"sum{i}", f"sl{i}", "0", wire.summing_capacitance)
+        net.capacitor(f"fb{i}", f"sl{i}", f"x{i}", spec.opamp.feedback_capacitance)
+    for i in range(m):
+        for c in range(2 * m):
+            array, column = divmod(c, m)
+            drive = f"xn{column}" if array else f"x{column}"
+            bl, above = f"b{i}_{c}", (drive if i == 0 else f"b{i - 1}_{c}")
+            first = c == 0 or (wire.layout == "separate" and column == 0)
+            sl, towards_amplifier = f"s{i}_{c}", (f"sl{i}" if first else f"s{i}_{c - 1}")
+            if wire.bl_resistance > 0:
+                net.resistor(f"b{i}_{c}", above, bl, wire.bl_resistance)
+            else:
+                bl = drive
+            if wire.sl_resistance > 0:
+                net.resistor(f"s{i}_{c}", towards_amplifier, sl, wire.sl_resistance)
+            else:
+                sl = f"sl{i}"
+            net.cell(f"c{i}_{c}", bl, sl, array, i, column)
+            net.capacitor(f"b{i}_{c}", bl, "0", wire.bl_capacitance)
+            net.capacitor(f"s{i}_{c}", sl, "0", wire.sl_capacitance)
+    rows = range(m)
+    return net.build({"x": [f"x{i}" for i in rows], "xn": [f"xn{i}" for i in rows], "sl": [f"sl{i}" for i in rows]})
+
+
+def closed_form(r: Realisation, b: F64, spec: Spec) -> tuple[F64, F64]:
+    """(x, xn) of the equation above for input voltages b, (*batch, m, k); each (*batch, m, k), V.
+
+    Exact for linear (or, with gain = inf, ideal) amplifiers without output resistance, wires and access devices.
+    """
+    gain = np.inf if spec.opamp.model == "ideal" else spec.opamp.gain
+    noise_gain = 1.0 + r.inverter_ratio
+    slope = -r.inverter_ratio / (1.0 + noise_gain / gain)
+    start = noise_gain * r.inverter_offset / (1.0 + noise_gain / gain)
+    load = r.g_pos.sum(-1) + r.g_neg.sum(-1) + spec.g_unit
+    matrix = r.g_pos + r.g_neg * slope[..., None, :] + (load / gain)[..., None] * np.eye(load.shape[-1])
+    known = load * r.offset - np.einsum("...ij,...j->...i", r.g_neg, start)
+    x = np.linalg.solve(matrix, spec.g_unit * b + known[..., None])
+    return x, slope[..., None] * x + start[..., None]
