@@ -1,0 +1,74 @@
+"""What all analog leaf solvers share: ranging, converters, scaling back, residual, counts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from amcsim._types import F64, I64
+from amcsim.mapping import inverse_for_ranging, matrix_scale, voltage_scale
+from amcsim.realisation import Realisation
+from amcsim.solvers.base import Counts, Solution
+from amcsim.specs import Spec
+
+__all__ = ["AnalogProgrammed", "residual_norm"]
+
+
+def residual_norm(a: F64, x: F64, b: F64) -> F64:
+    """||b - A x|| / ||b|| of each right-hand side, (*batch, k); 0 where b is 0 and NaN where x is."""
+    norm = np.linalg.norm(b, axis=-2)
+    residual: F64 = np.linalg.norm(b - a @ x, axis=-2) / np.where(norm > 0, norm, 1.0)
+    return residual
+
+
+@dataclass(frozen=True)
+class AnalogProgrammed(ABC):
+    """A matrix written into an INV array of one technology. A backend says how the circuit answers voltages."""
+
+    a: F64
+    """The wanted matrix, (*batch, m, m)."""
+    spec: Spec
+    realisation: Realisation
+    """The drawn circuit; the same key draws the same one on every backend."""
+    counts: Counts = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counts", Counts(array_programmings=int(np.prod(self.a.shape[:-2], dtype=int))))
+
+    @cached_property
+    def _ranging(self) -> tuple[F64, F64]:
+        return matrix_scale(self.a), inverse_for_ranging(self.a)
+
+    @abstractmethod
+    def answer(self, volts: F64) -> tuple[F64, I64, I64]:
+        """Output voltages (*batch, m, k), statuses and reasons (*batch, k) for input voltages (*batch, m, k)."""
+
+    def solve(self, b: F64) -> Solution:
+        """Solve A x = b for b, (*batch, m, k): scaled into the voltage range, converted, solved, scaled back."""
+        a_max, inverse = self._ranging
+        scale = voltage_scale(inverse, b, self.spec)[..., None, :]
+        conv, limit = self.spec.converters, self.spec.cell.v_read_max
+        volts = _quantise(b * scale, conv.dac_bits, conv.dac_full_scale or limit)
+        outputs, status, reason = self.answer(volts)
+        outputs = _quantise(outputs, conv.adc_bits, conv.adc_full_scale or limit)
+        x = outputs / (scale * a_max[..., None, None])
+        return Solution(
+            x=x,
+            status=status,
+            reason=reason,
+            residual=residual_norm(self.a, x, b),
+            iterations=np.ones(status.shape, dtype=np.int64),
+            counts=Counts(analog_solves=int(status.size)),
+        )
+
+
+def _quantise(v: F64, bits: int | None, full_scale: float) -> F64:
+    """Mid-tread converter of +-full_scale, V; None is ideal."""
+    if bits is None:
+        return v
+    step = 2.0 * full_scale / 2**bits
+    top = 2 ** (bits - 1)
+    return np.clip(np.round(v / step), -top, max(top - 1, 1)) * step
