@@ -41,7 +41,7 @@ class Counts:
     reprogrammings: int = 0
     """Arrays written again after a bad solve."""
     analog_solves: int = 0
-    """Vectors put through an analog array, passes of HP-INV included; zero vectors need no solve and are not counted."""
+    """Vectors put through an analog array, passes of HP-INV included. Zero vectors need none and do not count."""
     high_precision_vectors: int = 0
     """Vectors that HP-INV was asked for and refined (a single pass refines none); digital fallbacks are among them."""
     digital_fallbacks: int = 0
@@ -124,29 +124,29 @@ def column_norms(v: F64) -> F64:
 def relative_residual(a: F64, x: F64, b: F64) -> F64:
     """||b - A x|| / ||b|| of each column, (*batch, k); 0 where b and x are 0."""
     size = column_norms(b)
-    return column_norms(b - a @ x) / (size + (size == 0.0))
+    residual: F64 = column_norms(b - a @ x) / (size + (size == 0.0))
+    return residual
 
 
 def answered(
     a: F64, x: F64, b: F64, *, passes: int = 1, status: I64 | None = None, reason: I64 | None = None
 ) -> Solution:
-    """The Solution of a direct solve: residual, NaN where there is no answer, one pass counted for each non-zero vector.
+    """The Solution of a direct solve: residual, NaN where there is no answer, a pass counted for each non-zero vector.
 
     a (*batch, n, n), x and b (*batch, n, k); status and reason (*batch, k), ok where absent. An answer with NaN or
     infinite entries becomes not_converged, unless its status already says that there is none. passes = 0 is digital.
     """
     with np.errstate(all="ignore"):
-        size = column_norms(b)
-        residual = column_norms(b - a @ x) / (size + (size == 0.0))
-        status = np.zeros(size.shape, np.int64) if status is None else status
-        reason = np.zeros(size.shape, np.int64) if reason is None else reason
+        residual = relative_residual(a, x, b)
+        status = np.zeros(residual.shape, np.int64) if status is None else status
+        reason = np.zeros(residual.shape, np.int64) if reason is None else reason
         none = SEVERITY[status] >= NO_ANSWER
         bad = none | ~(residual < np.inf)
         if np.count_nonzero(bad):
             status = np.where(none | ~bad, status, Status.NOT_CONVERGED)
             reason = np.where(none | ~bad, reason, Reason.NONFINITE)
             x, residual = np.where(bad[..., None, :], np.nan, x), np.where(bad, np.nan, residual)
-    iterations = passes * (size != 0.0).astype(np.int64)
+    iterations = np.asarray(passes * b.any(axis=-2), np.int64)
     return Solution(x, status, reason, residual, iterations, Counts(analog_solves=int(iterations.sum())))
 
 
