@@ -33,6 +33,8 @@ end
 quit
 .endc
 """
+_FILE_LIMIT = 4 << 30
+"""Bytes that a raw file or a log may reach."""
 _MEASURE = re.compile(r"^([a-z_]\w*)\s*=\s*([-+.\deE]+|failed)", re.IGNORECASE)
 
 
@@ -91,7 +93,6 @@ def run_batch(
     if keep is not None:
         Path(keep).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="amcsim-ngspice-", dir=keep))
-    failed = True
     try:
         (folder / "deck.cir").write_text(text, encoding="utf-8")
         started = time.perf_counter()
@@ -99,11 +100,15 @@ def run_batch(
         elapsed = time.perf_counter() - started
         log = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
         result = _answer(folder, status, log, timeout, elapsed, expects_plots=not has_control)
-        failed = False
-        return result
-    finally:
-        if not failed and keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    except NgspiceError:
+        (folder / "out.raw").unlink(missing_ok=True)  # of an endless transient: gigabytes
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if keep is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return result
 
 
 def _run(command: list[str], folder: Path, timeout: float, memory_limit: int | None) -> int | None:
@@ -132,6 +137,7 @@ def _limit(pid: int, timeout: float, memory_limit: int | None) -> None:
     try:
         seconds = math.ceil(timeout) + 1
         resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (_FILE_LIMIT, _FILE_LIMIT))
         if memory_limit is not None:
             resource.prlimit(pid, resource.RLIMIT_AS, (memory_limit, memory_limit))
     except ProcessLookupError:

@@ -7,6 +7,7 @@ this module imports PySpice.
 
 from __future__ import annotations
 
+import ctypes
 import ctypes.util
 import os
 import tempfile
@@ -38,11 +39,17 @@ def library_path() -> str:
     for variable in ("AMCSIM_LIBNGSPICE", "NGSPICE_LIBRARY_PATH"):
         if os.environ.get(variable):
             return os.environ[variable]
+    for name in ("libngspice.so.0", "libngspice.so"):  # quick, where the loader knows it: find_library runs programs
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return name
     found = ctypes.util.find_library("ngspice")
     if found is not None:
         return found
-    for folder in ("/usr/lib", "/usr/local/lib", "/opt/homebrew/lib"):
-        for path in sorted(Path(folder).glob("**/libngspice*.so.0")) + sorted(Path(folder).glob("libngspice*.dylib")):
+    for folder in ("/usr/local/lib", "/opt/homebrew/lib", "/opt/local/lib"):
+        for path in sorted(Path(folder).glob("libngspice*")):
             return str(path)
     raise NgspiceError(
         "libngspice was not found: install it (Debian: apt-get install libngspice0) or set AMCSIM_LIBNGSPICE to it"
@@ -50,7 +57,7 @@ def library_path() -> str:
 
 
 class Library(NgSpiceShared):
-    """The process's libngspice: raw commands, circuits and vectors; `lines` is what it said since someone cleared it."""
+    """The process's libngspice: commands, circuits and vectors; `lines` is what it said since someone cleared it."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -88,9 +95,13 @@ class Library(NgSpiceShared):
         self._ngspice_shared.ngSpice_Circ(ffi.new("char *[]", [*lines, ffi.NULL]))
         self.check()
 
-    def vector(self, name: bytes) -> Any:
-        """Pointer to a vector of the current plot (v_realdata, v_length), or None where there is no such vector."""
-        info = self._ngspice_shared.ngGet_Vec_Info(name)
+    def plot(self) -> bytes:
+        """Name of the current plot: "op7", "tran2", or "const" where no analysis left one."""
+        return bytes(ffi.string(self._ngspice_shared.ngSpice_CurPlot()))
+
+    def vector(self, plot: bytes, name: bytes) -> Any:
+        """Pointer to a vector of a plot (v_realdata, v_length), or None where there is no such vector."""
+        info = self._ngspice_shared.ngGet_Vec_Info(b"%b.%b" % (plot, name))
         return None if info == ffi.NULL or info.v_realdata == ffi.NULL else info
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A persistent ngspice: one deck, many solves, values altered in place (0.1 to 1 ms a 4x4 solve).
+"""A persistent ngspice: one deck, many solves, values altered in place (about 1 ms a 4x4 solve).
 
 libngspice is global, so a process has one library and the session that loaded last owns it; workers are spawned, not
 forked. A solve cannot be timed out from inside its process: whoever needs that kills the worker (runs/ does).
@@ -6,6 +6,8 @@ forked. A solve cannot be timed out from inside its process: whoever needs that 
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -28,8 +30,8 @@ _COMMAND_LENGTH = 900
 class Session:
     """A deck loaded into libngspice.
 
-    Opens the process's library (NgspiceError where it cannot). A session whose circuit was replaced by another session's
-    raises NgspiceError; after a failed solve it stays usable; after the library itself died every call raises.
+    Opens the process's library (NgspiceError where it cannot). A session whose circuit another session replaced raises
+    NgspiceError; after a failed solve a session stays usable; after the library itself died every call raises.
     """
 
     def __init__(self) -> None:
@@ -43,6 +45,8 @@ class Session:
 
         Raises NgspiceError with ngspice's complaint; a deck with an undefined parameter kills the library for good.
         """
+        if re.search(r"^\s*\.control\b", deck, re.IGNORECASE | re.MULTILINE):
+            raise NgspiceError("a session's deck must not hold a .control section: the session gives the commands")
         library = self._library
         library.lines.clear()
         if library.owner is not None:
@@ -54,7 +58,7 @@ class Session:
         complaint = fatal_line(library.lines)
         if complaint is not None:
             log = "\n".join(library.lines)
-            library.command(b"remcirc")
+            library.command(b"remcirc")  # a circuit that is half there, or none at all
             raise NgspiceError(f"ngspice refused the deck: {complaint}", log=log)
         library.owner = self
         self._loaded = True
@@ -62,7 +66,8 @@ class Session:
     def alter(self, values: Mapping[str, float]) -> None:
         """Set device values by ngspice's names: `{"r.xc0_0.rr": 5000.0, "v.xa0.vos": 1e-3, "vin0": -0.1}` (ohm, V, F).
 
-        Raises NgspiceError for a device that the deck does not hold (the other values are set then).
+        Raises NgspiceError for a device that the deck does not hold (the others are set then), ValueError for a value
+        that is not finite or a name that is no device's.
         """
         self._own()
         library = self._library
@@ -70,7 +75,9 @@ class Session:
         line: list[str] = []
         length = 0
         for name, value in values.items():
-            command = f"alter {name} = {float(value)!r}"
+            if not math.isfinite(value):
+                raise ValueError(f"{name} = {value!r} cannot be set: the value must be finite")
+            command = f"alter {_device(name)} = {float(value)!r}"
             if length + len(command) > _COMMAND_LENGTH:
                 library.command(";".join(line).encode())
                 line, length = [], 0
@@ -81,15 +88,29 @@ class Session:
         if library.lines:
             self._raise_if_fatal("alter")
 
+    def alter_pulse(self, source: str, pulse: Sequence[float]) -> None:
+        """Replace the PULSE of a source: low, high (V), delay, rise, fall, width, period (s). Raises NgspiceError."""
+        self._own()
+        self._library.lines.clear()
+        name = _device(source)
+        self._library.command(f"alter @{name}[pulse] = [ {' '.join(repr(float(v)) for v in pulse)} ]".encode())
+        if self._library.lines:
+            self._raise_if_fatal("alter")
+
+    @property
+    def dead(self) -> bool:
+        """Whether the library died: every further call raises, and a new process is needed."""
+        return bool(self._library.dead)
+
     def op(self, vectors: Sequence[str]) -> F64:
         """Operating point: values of the vectors (`v(x0)`, `x0`, `i(vdd)`), shape (len(vectors),), V or A.
 
         Raises NgspiceError without convergence, for an unknown vector, for NaN.
         """
-        library = self._run(b"op")
+        library, plot = self._run("op")
         values = np.empty(len(vectors))
         for k, name in enumerate(vectors):
-            values[k] = self._vector(name, "op").v_realdata[0]
+            values[k] = self._vector(plot, name).v_realdata[0]
         library.command(b"destroy all")
         if not np.isfinite(values).all():
             raise NgspiceError(f"op gave a value that is not finite in {vectors[int(np.argmin(np.isfinite(values)))]}")
@@ -102,19 +123,19 @@ class Session:
 
         `step` (s) also caps the time step where `max_step` is absent. Raises NgspiceError as `op`.
         """
-        command = (
-            f"tran {step!r} {stop!r}" + (f" 0 {max_step!r}" if max_step is not None else "") + (" uic" if uic else "")
-        )
-        library = self._run(command.encode())
-        result: dict[str, F64] = {}
-        for name in ("time", *vectors):
-            info = self._vector(name, "tran")
-            result[name] = library.array(info)
+        cap = "" if max_step is None else f" 0 {float(max_step)!r}"
+        library, plot = self._run(f"tran {float(step)!r} {float(stop)!r}{cap}{' uic' if uic else ''}")
+        result = {name: library.array(self._vector(plot, name)) for name in ("time", *vectors)}
         library.command(b"destroy all")
         for name, data in result.items():
             if not np.isfinite(data).all():
                 raise NgspiceError(f"tran gave values that are not finite in {name}")
         return result
+
+    @property
+    def loaded(self) -> bool:
+        """Whether this session's circuit is the one in the library."""
+        return self._library.owner is self and not self._library.dead
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -135,13 +156,18 @@ class Session:
             why = "another session loaded its own circuit since" if self._loaded else "no circuit is loaded"
             raise NgspiceError(f"this ngspice session cannot run: {why}")
 
-    def _run(self, command: bytes) -> Library:
+    def _run(self, command: str) -> tuple[Library, bytes]:
+        """Run an analysis; the library and the plot that it left."""
         self._own()
         library = self._library
         library.lines.clear()
-        library.command(command)
-        self._raise_if_fatal(command.decode().split()[0])
-        return library
+        library.command(command.encode())
+        what = command.partition(" ")[0]
+        self._raise_if_fatal(what)
+        plot = library.plot()
+        if not plot.startswith(what.encode()):
+            raise NgspiceError(f"{what} left no result", log="\n".join(library.lines))
+        return library, plot
 
     def _raise_if_fatal(self, what: str) -> None:
         complaint = fatal_line(self._library.lines)
@@ -150,26 +176,36 @@ class Session:
             self._library.command(b"destroy all")
             raise NgspiceError(f"{what} failed: {complaint}", log=log)
 
-    def _vector(self, name: str, what: str) -> Any:
-        info = self._library.vector(_ngspice_name(name))
+    def _vector(self, plot: bytes, name: str) -> Any:
+        info = self._library.vector(plot, _ngspice_name(name))
         if info is None:
             self._library.command(b"destroy all")
-            raise NgspiceError(f"{what} has no vector {name!r}")
+            raise NgspiceError(f"the circuit has no vector {name!r}")
         return info
 
 
-_sessions: dict[str, Session] = {}
+_current: tuple[str, Session] | None = None
 
 
 def session_for(deck: str) -> Session:
-    """The process's session with this deck loaded; parses only when the deck differs from the one loaded last."""
-    session = _sessions.get(deck)
-    if session is None or session._library.owner is not session:
-        _sessions.clear()
+    """The process's session with this deck loaded; parses only when the deck differs from the one loaded last.
+
+    Values altered before stay altered: set all that your solve depends on. Raises NgspiceError.
+    """
+    global _current
+    if _current is None or _current[0] != deck or not _current[1].loaded:
         session = Session()
         session.load(deck)
-        _sessions[deck] = session
-    return session
+        _current = deck, session
+    return _current[1]
+
+
+@lru_cache(maxsize=16384)
+def _device(name: str) -> str:
+    """The name, seen to be one word that cannot be taken for another command. Raises ValueError."""
+    if not re.fullmatch(r"[\w.#-]+", name):
+        raise ValueError(f"{name!r} is not the name of a device")
+    return name
 
 
 @lru_cache(maxsize=4096)
