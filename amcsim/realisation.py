@@ -33,7 +33,11 @@ class Realisation:
     def __getitem__(self, index: int | tuple[int, ...]) -> Realisation:
         """One member of a batch."""
         return Realisation(
-            self.g_pos[index], self.g_neg[index], self.offset[index], self.inverter_offset[index], self.inverter_ratio[index]
+            self.g_pos[index],
+            self.g_neg[index],
+            self.offset[index],
+            self.inverter_offset[index],
+            self.inverter_ratio[index],
         )
 
 
@@ -42,7 +46,8 @@ def realise(a: F64, spec: Spec, key: Key) -> Realisation:
 
     Programming errors: uniform within +-tolerance, or gaussian with that standard deviation, on the verified quantity
     (the RRAM device, or the whole cell: then 1/g_device = 1/g_cell - R_on). Conductances stay above a tenth of g_min.
-    Raises SpecError for what is not supported, and where verify = "cell" asks for more than the access device lets through.
+    Raises SpecError for what is not supported, and where verify = "cell" asks for more than the access device lets
+    through.
     """
     spec.require_supported()
     targets = np.stack(to_conductances(a, spec.cell), axis=-3)
@@ -57,7 +62,7 @@ def realise(a: F64, spec: Spec, key: Key) -> Realisation:
     if spec.programming.verify == "cell" and series > 0:
         if cells.max() * series > 0.9:
             raise SpecError(
-                f"programming.verify = \"cell\": a cell of {cells.max():.3g} S cannot be reached through an access "
+                f'programming.verify = "cell": a cell of {cells.max():.3g} S cannot be reached through an access '
                 f"resistance of {series:.3g} ohm (allowed up to {0.9 / series:.3g} S)"
             )
         cells = cells / (1.0 - cells * series)

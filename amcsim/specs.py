@@ -1,7 +1,7 @@
 """What is asked of a circuit: the TOML spec file, its presets, and their validation.
 
 Every quantity is SI. A spec is immutable; sections are pydantic models whose ranges are the ranges the rest of the
-package was written for, so a wrong magnitude (20 for 20 uS, say) is refused with the file, the key and the allowed range.
+package was written for, so a wrong magnitude (20 for 20 uS, say) is refused with file, key and allowed range.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class ConverterSpec(_Section):
 class Spec(_Section):
     """One circuit technology: everything but the matrix, the right-hand side and the seed."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     cell: CellSpec = CellSpec()
     opamp: OpampSpec = OpampSpec()
     inverter: InverterSpec = InverterSpec()
@@ -261,7 +261,8 @@ _PKU_350NM: dict[str, Any] = {
         "summing_capacitance": 20e-12,  # assumed: package, board and amplifier input
         "inverter_capacitance": 10e-12,  # assumed
     },
-    "programming": {"model": "uniform", "tolerance": 10e-6, "verify": "device"},  # paper, Fig. 9; uniform and device assumed
+    # paper, Fig. 9; uniform and device assumed
+    "programming": {"model": "uniform", "tolerance": 10e-6, "verify": "device"},
     "converters": {"read_window": 100e-6, "settling_tolerance": 1e-3},  # assumed
 }
 

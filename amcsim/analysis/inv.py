@@ -63,7 +63,14 @@ def operating_points(spec: Spec, r: Realisation, b: F64) -> F64:
 
 
 def transient(
-    spec: Spec, r: Realisation, b: F64, stop: float, *, step: float | None = None, from_rest: bool = False, delay: float = 0.0
+    spec: Spec,
+    r: Realisation,
+    b: F64,
+    stop: float,
+    *,
+    step: float | None = None,
+    from_rest: bool = False,
+    delay: float = 0.0,
 ) -> Waveforms:
     """Step response to input voltages b, (m,), to `stop` (s): x, xn and summing nodes.
 

@@ -25,11 +25,12 @@ class Waveforms:
 
     def matrix(self, prefix: str) -> F64:
         """Signals v(<prefix>0), v(<prefix>1), ... as (t, m)."""
-        count = sum(1 for name in self.signals if name.startswith(f"v({prefix}") and name[len(prefix) + 2 : -1].isdigit())
+        start = f"v({prefix}"
+        count = sum(name.startswith(start) and name[len(start) : -1].isdigit() for name in self.signals)
         return np.stack([self.signals[f"v({prefix}{i})"] for i in range(count)], axis=1)
 
     def settling_time(self, prefix: str = "x", tolerance: float = 0.01) -> float:
-        """Time after the step from which ||x(t) - x(end)|| stays within tolerance * ||x(end)||, s; inf if it never does.
+        """Time after the step from which ||x(t) - x(end)|| stays within tolerance * ||x(end)||, s; inf if never.
 
         Linear interpolation between the two points around the last crossing.
         """
@@ -51,4 +52,5 @@ class Waveforms:
         x = self.matrix(prefix)
         end = x[-1]
         safe = np.where(np.abs(end) > 0, end, 1.0)
-        return np.maximum((x / safe).max(axis=0) - 1.0, 0.0)
+        beyond: F64 = np.maximum((x / safe).max(axis=0) - 1.0, 0.0)
+        return beyond

@@ -47,7 +47,12 @@ def opamp_parameters(spec: Spec) -> dict[str, float]:
     opamp = spec.opamp
     if opamp.model == "ideal":
         return {"gbw": opamp.gbw}
-    linear = {"a0": opamp.gain, "gbw": opamp.gbw, "f2": opamp.second_pole or 0.0, "ro": max(opamp.output_resistance, 1e-3)}
+    linear = {
+        "a0": opamp.gain,
+        "gbw": opamp.gbw,
+        "f2": opamp.second_pole or 0.0,
+        "ro": max(opamp.output_resistance, 1e-3),
+    }
     if opamp.model == "linear":
         return linear
     return linear | {
@@ -62,7 +67,9 @@ def library_text(spec: Spec) -> str:
     """The sub-circuits that the spec needs, from circuits/, inlined."""
     cell = ["cell_1r"] if spec.cell.access == "none" else [spec.cell.access, "cell_1t1r"]
     folder = files("amcsim.circuits")
-    texts = [(folder / f"{name}.lib").read_text(encoding="utf-8").rstrip() for name in (*cell, f"opamp_{spec.opamp.model}")]
+    texts = [
+        (folder / f"{name}.lib").read_text(encoding="utf-8").rstrip() for name in (*cell, f"opamp_{spec.opamp.model}")
+    ]
     inverters = (folder / "inverter.lib").read_text(encoding="utf-8")
     wanted = re.search(rf"^\.subckt inverter_{spec.opamp.model}\b.*?^\.ends\b.*?$", inverters, flags=re.M | re.S)
     if wanted is None:
@@ -124,7 +131,9 @@ def _testbench(deck: Deck) -> list[tuple[str, str, list[str], dict[str, float] |
     for name, inn, out, vos in zip(
         net.amplifiers.names, net.amplifiers.inverting, net.amplifiers.output, r.offset.tolist(), strict=True
     ):
-        rows.append((f"opamp_{spec.opamp.model}", name, [nodes[inn], nodes[out], "vdd", "vss"], amplifier | {"vos": vos}))
+        rows.append(
+            (f"opamp_{spec.opamp.model}", name, [nodes[inn], nodes[out], "vdd", "vss"], amplifier | {"vos": vos})
+        )
     for name, a, b, vos, ratio in zip(
         net.inverters.names, net.inverters.a, net.inverters.b, r.inverter_offset, r.inverter_ratio, strict=True
     ):

@@ -1,7 +1,8 @@
 """The INV circuit of one realisation: operating points and state matrix.
 
-Unknowns u = (x, xn, v, q, p, pn, y, yn), m of each: outputs of amplifiers and inverters, summing nodes, inverter inputs,
-integrators, second-pole stages. With the port admittance Y of the passive array (inputs included) and a row each for
+Unknowns u = (x, xn, v, q, p, pn, y, yn), m of each: outputs of amplifiers and inverters, summing nodes, inverter
+inputs, integrators, second-pole stages. With the port admittance Y of the passive array (inputs included) and a row
+each for
 
     x, xn : Ro I/(1 - (I/I_max)^4)^(1/4) + x - vsat tanh(y/vsat) = 0,  I = current into the array and the inverter
     v, q  : Kirchhoff's current law
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import lu_factor, lu_solve
 
 from amcsim._types import C128, F64, Bool
@@ -99,7 +101,7 @@ class InvModel:
         c = np.zeros((8 * m, 8 * m))
         n3 = 3 * m
         c[:n3, :n3] = self.ports.capacitance[:n3, :n3]
-        x, xn, v, q, p, pn, y, yn = (np.arange(k * m, (k + 1) * m) for k in range(8))
+        xn, q, p, pn, y, yn = (np.arange(k * m, (k + 1) * m) for k in (1, 3, 4, 5, 6, 7))
         across = spec.inverter.feedback_capacitance
         c[xn, xn] += across
         c[q, q] += across + spec.wire.inverter_capacitance
@@ -107,8 +109,8 @@ class InvModel:
         c[q, xn] -= across
         c[: 2 * m] *= self.output_resistance
         c[p, p] = c[pn, pn] = 1.0 / (2 * math.pi * spec.opamp.gbw)
-        second = 0.0 if spec.opamp.second_pole is None or spec.opamp.model == "ideal" else 1.0 / (2 * math.pi * spec.opamp.second_pole)
-        c[y, y] = c[yn, yn] = second
+        if spec.opamp.second_pole is not None and spec.opamp.model != "ideal":
+            c[y, y] = c[yn, yn] = 1.0 / (2 * math.pi * spec.opamp.second_pole)
         return c
 
     @property
@@ -122,12 +124,11 @@ class InvModel:
         return 1.0 / resistance, 1.0 / (resistance * self.realisation.inverter_ratio)
 
     @cached_property
-    def _factors(self) -> tuple[F64, F64]:
-        lu, pivots = lu_factor(self.conductance, check_finite=False)
-        return lu, pivots
+    def _factors(self) -> tuple[F64, npt.NDArray[np.int32]]:
+        return lu_factor(self.conductance, check_finite=False)
 
     def excitation(self, b: F64) -> F64:
-        """w of G u = w for input voltages b, (m, k): sources at -b and the offsets; (8m, k)."""
+        """W of G u = w for input voltages b, (m, k): sources at -b and the offsets; (8m, k)."""
         m = self.m
         w = np.zeros((8 * m, b.shape[1]))
         w[2 * m : 3 * m] = self.ports.conductance[2 * m : 3 * m, 3 * m :] @ b
@@ -153,7 +154,7 @@ class InvModel:
         w = self.excitation(b)
         linear: F64 = lu_solve(self._factors, w, check_finite=False)
         u, swing = linear, self.spec.opamp.swing
-        converged = np.isfinite(u).all(axis=0)
+        converged = np.asarray(np.isfinite(u).all(axis=0))
         if self.limited:
             # a chord step shrinks by 1 - tanh'(y/vsat): beyond 1.2 vsat it cannot converge
             converged &= np.abs(u[6 * m :]).max(axis=0) < 1.2 * swing
@@ -177,10 +178,12 @@ class InvModel:
         stage = u[6 * m :]
         drop = self.output_current(u)
         ratio = np.clip(drop / op.output_current, -0.99, 0.99)
-        out[: 2 * m] = op.output_resistance * drop * ((1 - ratio**4) ** -0.25 - 1) - (op.swing * np.tanh(stage / op.swing) - stage)
+        out[: 2 * m] = op.output_resistance * drop * ((1 - ratio**4) ** -0.25 - 1)
+        out[: 2 * m] -= op.swing * np.tanh(stage / op.swing) - stage
         reach = op.slew_rate / (2 * math.pi * op.gbw)
         sense = np.concatenate([self.realisation.offset, self.realisation.inverter_offset])[:, None] - u[2 * m : 4 * m]
-        out[4 * m : 6 * m] = integrator_clamp(u[4 * m : 6 * m], op.swing, reach) - (reach * np.tanh(sense / reach) - sense)
+        out[4 * m : 6 * m] = integrator_clamp(u[4 * m : 6 * m], op.swing, reach)
+        out[4 * m : 6 * m] -= reach * np.tanh(sense / reach) - sense
         return out
 
     @cached_property

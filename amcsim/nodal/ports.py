@@ -37,8 +37,10 @@ class Ports:
 def _order(network: _ById, groups: tuple[str, ...]) -> tuple[I64, int, int]:
     """New number of every node (ports first, then internal ones, ground -1), number of ports, number of nodes."""
     net = network.network
-    passive = np.concatenate([net.resistors.a, net.resistors.b, net.cells.bl, net.cells.sl, net.capacitors.a, net.capacitors.b])
-    ports = np.concatenate([net.ports[g] if g in net.ports else net.sources.node for g in groups])
+    passive = np.concatenate(
+        [net.resistors.a, net.resistors.b, net.cells.bl, net.cells.sl, net.capacitors.a, net.capacitors.b]
+    )
+    ports = np.concatenate([net.ports.get(g, net.sources.node) for g in groups])
     number = np.full(len(net.nodes), -1, dtype=np.int64)
     number[ports] = np.arange(ports.size)
     internal = np.setdiff1d(passive, np.append(ports, 0))
@@ -60,7 +62,11 @@ class _ById:
 
 
 def reduce_to_ports(
-    network: Network, spec: Spec, r: Realisation, on_resistance: float, groups: tuple[str, ...] = ("x", "xn", "sl", "in")
+    network: Network,
+    spec: Spec,
+    r: Realisation,
+    on_resistance: float,
+    groups: tuple[str, ...] = ("x", "xn", "sl", "in"),
 ) -> Ports:
     """Y and C of one realisation (unbatched) at the port groups; `in` are the sources' nodes.
 
@@ -74,7 +80,10 @@ def reduce_to_ports(
     bl, sl = number[cells.bl], number[cells.sl]
     conductance = _stamp(
         n,
-        [(number[network.resistors.a], number[network.resistors.b], 1.0 / network.resistors.value), (bl, sl, g / (1.0 + g * on_resistance))],
+        [
+            (number[network.resistors.a], number[network.resistors.b], 1.0 / network.resistors.value),
+            (bl, sl, g / (1.0 + g * on_resistance)),
+        ],
     )
     capacitance = _stamp(n, [(number[network.capacitors.a], number[network.capacitors.b], network.capacitors.value)])
     if inner > 0:
@@ -88,7 +97,8 @@ def reduce_to_ports(
     y, c = conductance[p, p].toarray(), capacitance[p, p].toarray()
     if n > n_ports:
         coupling = conductance[i, p].toarray()
-        transfer = -splu(conductance[i, i].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(coupling)
+        factors = splu(conductance[i, i].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+        transfer = -factors.solve(coupling)
         y = y + coupling.T @ transfer
         half = capacitance[p, i] @ transfer
         c = c + half + half.T + transfer.T @ (capacitance[i, i] @ transfer)

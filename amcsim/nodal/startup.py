@@ -17,7 +17,7 @@ __all__ = ["start_up"]
 
 
 def start_up(model: InvModel, b: F64, times: F64) -> F64:
-    """u at `times` (s, increasing) after input voltages b, (m,), are stepped on the circuit at rest; (t, 8m), V.
+    """U at `times` (s, increasing) after input voltages b, (m,), are stepped on the circuit at rest; (t, 8m), V.
 
     Where the state matrix has no capacitance on a node, 1e-11 s stands in for it: none of these decides stability.
     """
@@ -76,7 +76,14 @@ def start_up(model: InvModel, b: F64, times: F64) -> F64:
         return matrix
 
     answer = solve_ivp(
-        residual, (0.0, float(times[-1])), np.zeros(8 * m), method="LSODA", t_eval=times, jac=jacobian, rtol=1e-6, atol=1e-8
+        residual,
+        (0.0, float(times[-1])),
+        np.zeros(8 * m),
+        method="LSODA",
+        t_eval=times,
+        jac=jacobian,
+        rtol=1e-6,
+        atol=1e-8,
     )
     found = np.full((times.size, 8 * m), np.nan)
     found[: answer.y.shape[1]] = answer.y.T

@@ -1,9 +1,9 @@
 """How a solve ends, in one place for all backends: a DC point is no answer by itself.
 
 Checks: finite; KCL at the summing nodes; poles of the state matrix; bounds; settling against the read window; then a
-certificate that no latched state or limit cycle waits: amplifiers without limits (poles decide alone), or Cholesky of the
-symmetric part of G+ - G-, or a linear step response that never leaves the amplifiers' linear range; else the clipped
-start-up transient itself.
+certificate that no latched state or limit cycle waits: amplifiers without limits (poles decide alone), or Cholesky of
+the symmetric part of G+ - G-, or a linear step response that never leaves the amplifiers' linear range; else the
+clipped start-up transient itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from amcsim._types import F64, I64
+from amcsim._types import F64, I64, Bool
 from amcsim.nodal.inv import InvModel
 from amcsim.nodal.startup import start_up
 from amcsim.status import Reason, Status
@@ -54,9 +54,9 @@ def certified(model: InvModel) -> bool:
 
 
 def judge(
-    model: InvModel, b: F64, u: F64, current: F64, converged: np.ndarray, run: StartUp | None = None
+    model: InvModel, b: F64, u: F64, current: F64, converged: Bool, run: StartUp | None = None
 ) -> tuple[F64, I64, I64]:
-    """Verdicts on DC points u of input voltages b: (x (m, k) with NaN where there is no answer, status (k,), reason (k,)).
+    """Verdicts on DC points u of input voltages b: (x (m, k), NaN where there is no answer; status (k,); reason (k,)).
 
     u: (8m, k), of which only x, xn, v are read where they come from a simulator; current: (2m, k) output currents;
     converged: (k,) whether the DC equations were solved. `run` makes a start-up transient (default: the nodal one).
@@ -69,11 +69,11 @@ def judge(
     times = start_up_times(model)
     transient = run or (lambda column: start_up(model, column, times)[:, :m])
 
-    def mark(where: np.ndarray, to: Status, why: Reason) -> None:
+    def mark(where: Bool, to: Status, why: Reason) -> None:
         fresh = where & (status == Status.OK)
         status[fresh], reason[fresh] = to, why
 
-    finite = np.isfinite(u[: 3 * m]).all(axis=0)
+    finite = np.asarray(np.isfinite(u[: 3 * m]).all(axis=0))
     mark(~finite, Status.NOT_CONVERGED, Reason.NONFINITE)
     if not model.stable:
         mark(finite, Status.UNSTABLE, Reason.POLE)
@@ -120,22 +120,23 @@ def judge_start_up(x: F64, expected: F64 | None, tolerance: float) -> tuple[F64,
     size = max(float(np.linalg.norm(end)), 1e-6)
     if float(np.ptp(last, axis=0).max()) > max(_LATCH_TOLERANCE, 3 * tolerance) * size:
         return end, Reason.OSCILLATION
-    if expected is not None and float(np.linalg.norm(end - expected)) > _LATCH_TOLERANCE * float(np.linalg.norm(expected)):
+    if expected is not None and np.linalg.norm(end - expected) > _LATCH_TOLERANCE * np.linalg.norm(expected):
         return end, Reason.LATCHED
     return end, Reason.NONE
 
 
-def _kcl_holds(model: InvModel, b: F64, u: F64) -> np.ndarray:
+def _kcl_holds(model: InvModel, b: F64, u: F64) -> Bool:
     """(k,): currents into every summing node cancel to a small part of their absolute sum."""
     m = model.m
     rows = model.ports.conductance[2 * m : 3 * m]
     voltages = np.concatenate([u[: 3 * m], -b])
     with np.errstate(invalid="ignore"):
-        holds: np.ndarray = (np.abs(rows @ voltages) <= _KCL_TOLERANCE * (np.abs(rows) @ np.abs(voltages)) + 1e-12).all(axis=0)
+        bound = _KCL_TOLERANCE * (np.abs(rows) @ np.abs(voltages)) + 1e-12
+        holds: Bool = (np.abs(rows @ voltages) <= bound).all(axis=0)
     return holds
 
 
-def _stays_linear(model: InvModel, u: F64) -> np.ndarray:
+def _stays_linear(model: InvModel, u: F64) -> Bool:
     """(k,): whether the linear step response to each DC point keeps within LINEAR_RANGE of every limit."""
     m, op = model.m, model.spec.opamp
     slowest = 1.0 / -model.poles[0].real
@@ -143,7 +144,7 @@ def _stays_linear(model: InvModel, u: F64) -> np.ndarray:
     swing = u[None] + model.step_residue(u, times)
     reach = op.slew_rate / (2 * math.pi * op.gbw)
     peaks = np.abs(swing).max(axis=0)
-    inside: np.ndarray = (peaks[2 * m : 4 * m].max(axis=0) < LINEAR_RANGE * reach) & (
+    inside: Bool = (peaks[2 * m : 4 * m].max(axis=0) < LINEAR_RANGE * reach) & (
         peaks[4 * m :].max(axis=0) < LINEAR_RANGE * op.swing
     )
     return inside

@@ -71,4 +71,5 @@ def _quantise(v: F64, bits: int | None, full_scale: float) -> F64:
         return v
     step = 2.0 * full_scale / 2**bits
     top = 2 ** (bits - 1)
-    return np.clip(np.round(v / step), -top, max(top - 1, 1)) * step
+    levels: F64 = np.clip(np.round(v / step), -top, max(top - 1, 1)) * step
+    return levels

@@ -1,9 +1,9 @@
 """INV: the closed-loop circuit whose amplifier outputs are x = A^-1 b (Sun et al., PNAS 2019; seed paper Fig. 3a).
 
-Row i of both arrays ends in summing node `sl{i}`, the inverting input of op-amp i. Op-amp output `x{j}` drives bit-line j
-of the positive array, an analog inverter drives bit-line j of the negative array with `xn{j}`. Input -b_i (source at
-`in{i}`) enters `sl{i}` through g_unit. With S_i = sum_j (G+_ij + G-_ij) + g_unit, linear amplifiers of gain A0 without
-output resistance, no wires and no access devices:
+Row i of both arrays ends in summing node `sl{i}`, the inverting input of op-amp i. Op-amp output `x{j}` drives bit-line
+j of the positive array, an analog inverter drives bit-line j of the negative array with `xn{j}`. Input -b_i (source
+at `in{i}`) enters `sl{i}` through g_unit. With S_i = sum_j (G+_ij + G-_ij) + g_unit, linear amplifiers of gain A0
+without output resistance, no wires and no access devices:
 
     xn_j = A0 ((1 + ratio_j) Vosn_j - ratio_j x_j) / (A0 + 1 + ratio_j)
     sum_j G+_ij x_j + G-_ij xn_j - g_unit b_i = S_i (Vos_i - x_i / A0).

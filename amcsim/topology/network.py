@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,7 +118,10 @@ class NetworkBuilder:
         def table(kind: str) -> Table:
             rows = self._tables[kind]
             return Table(
-                tuple(r[0] for r in rows), _ints(r[1] for r in rows), _ints(r[2] for r in rows), np.array([r[3] for r in rows])
+                tuple(r[0] for r in rows),
+                _ints(r[1] for r in rows),
+                _ints(r[2] for r in rows),
+                np.array([r[3] for r in rows]),
             )
 
         return Network(
@@ -125,7 +129,9 @@ class NetworkBuilder:
             resistors=table("r"),
             capacitors=table("c"),
             cells=Cells(tuple(c[0] for c in self._cells), *(_ints(c[k] for c in self._cells) for k in range(1, 6))),
-            amplifiers=Amplifiers(tuple(a[0] for a in self._amplifiers), *(_ints(a[k] for a in self._amplifiers) for k in (1, 2))),
+            amplifiers=Amplifiers(
+                tuple(a[0] for a in self._amplifiers), *(_ints(a[k] for a in self._amplifiers) for k in (1, 2))
+            ),
             inverters=table("inv"),
             inverter_inputs=_ints(self._inverter_inputs),
             sources=Sources(tuple(s[0] for s in self._sources), _ints(s[1] for s in self._sources)),
@@ -133,5 +139,5 @@ class NetworkBuilder:
         )
 
 
-def _ints(values: object) -> I64:
-    return np.fromiter(values, dtype=np.int64)  # type: ignore[call-overload,no-any-return]
+def _ints(values: Iterable[int]) -> I64:
+    return np.fromiter(values, dtype=np.int64)
