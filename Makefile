@@ -1,5 +1,5 @@
-# make demo    the main job, ending with demo/index.html        make slow   the long tests and the notebook
-# make test    the tests                                        make lint   style and types
+# make demo    the main job, ending with a page in demo/   make slow   the long tests and the notebooks
+# make test    the tests                                  make lint   style and types
 # Both set up what they need: system packages where missing, then a virtual environment in .venv.
 
 PYTHON ?= python3

@@ -6,7 +6,11 @@ set -u
 python=$1
 packages="python3 python3-venv ngspice libngspice0"
 
-missing() {
+missing() { # what is missing, as one line: "a, b"
+    wanting | paste -sd , - | sed 's/,/, /g'
+}
+
+wanting() {
     "$python" -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
         echo "Python 3.11 or newer with venv ($python)"
     command -v ngspice >/dev/null || echo "ngspice"
@@ -20,8 +24,6 @@ find_library() { # macOS, and libraries off the beaten path
 
 lack=$(missing)
 [ -z "$lack" ] && exit 0
-lack=$(echo "$lack" | paste -sd , - | sed 's/,/, /g')
-
 install="apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages"
 if ! command -v apt-get >/dev/null; then
     echo "amcsim needs $lack: install them with this system's package manager, then run make again." >&2
@@ -37,7 +39,7 @@ fi
 echo "Installing $packages (missing: $lack)"
 $as_root "$install" >&2 || { echo "amcsim could not install $packages; the messages above say why." >&2; exit 1; }
 
-lack=$(missing | paste -sd , -)
+lack=$(missing)
 [ -z "$lack" ] && exit 0
 echo "amcsim still lacks $lack after installing $packages; to use another Python, run make PYTHON=/path/to/python3." >&2
 exit 1
