@@ -139,5 +139,5 @@ class NetworkBuilder:
         )
 
 
-def _ints(values: Iterable[int]) -> I64:
+def _ints(values: Iterable[object]) -> I64:
     return np.fromiter(values, dtype=np.int64)
