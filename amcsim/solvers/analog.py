@@ -46,15 +46,20 @@ class AnalogProgrammed(ABC):
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
         """Output voltages (*batch, m, k), statuses and reasons (*batch, k) for input voltages (*batch, m, k)."""
 
-    def solve(self, b: F64) -> Solution:
-        """Solve A x = b for b, (*batch, m, k): scaled into the voltage range, converted, solved, scaled back."""
+    def inputs(self, b: F64) -> tuple[F64, F64]:
+        """Input voltages for b, (*batch, m, k), ranged and converted; and the volts at the outputs for one unit of x."""
         a_max, inverse = self._ranging
         scale = voltage_scale(inverse, b, self.spec)[..., None, :]
-        conv, limit = self.spec.converters, self.spec.cell.v_read_max
-        volts = _quantise(b * scale, conv.dac_bits, conv.dac_full_scale or limit)
+        conv = self.spec.converters
+        volts = _quantise(b * scale, conv.dac_bits, conv.dac_full_scale or self.spec.cell.v_read_max)
+        return volts, scale * a_max[..., None, None]
+
+    def solve(self, b: F64) -> Solution:
+        """Solve A x = b for b, (*batch, m, k): scaled into the voltage range, converted, solved, scaled back."""
+        volts, unit = self.inputs(b)
         outputs, status, reason = self.answer(volts)
-        outputs = _quantise(outputs, conv.adc_bits, conv.adc_full_scale or limit)
-        x = outputs / (scale * a_max[..., None, None])
+        conv = self.spec.converters
+        x = _quantise(outputs, conv.adc_bits, conv.adc_full_scale or self.spec.cell.v_read_max) / unit
         return Solution(
             x=x,
             status=status,
