@@ -1,0 +1,230 @@
+"""INV by the surrogate: m unknowns, batched over matrices and right-hand sides.
+
+Programming. Cell currents I under port voltages V solve (diag(1/g) + R_w) I = P V, g the cells' small-signal conductances,
+R_w the fixed matrix of shared wire resistances: same column, R_bl (min(row, row') + 1), plus same source-line,
+R_sl (min(position, position') + 1). Only the columns of the summing nodes are needed; R_w g is small, so the Neumann
+series I <- g (P V - R_w I) converges by its norm at each term, and a direct solve takes over where the norm is not small.
+With amplifiers v = Vos - x (1 + Ro D)/A0 and inverters xn = slope x + start (D: output load), KCL at the summing nodes is
+
+    M x = g_unit b + known - dI(x, xn),
+
+dI the access device's curvature: -r0 g^3 (r_even V^2 + r_odd V|V|) - r_square r0^2 g^4 V^3 of every cell. M is inverted
+once; a right-hand side costs one product, one correction and its bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from amcsim._types import F64, I64, Bool
+from amcsim.realisation import Realisation
+from amcsim.specs import Spec
+from amcsim.status import Reason, Status
+from amcsim.surrogate.model import Surrogate
+
+__all__ = ["InvArray", "certificate_conductance", "program"]
+
+_SERIES_TOLERANCE = 1e-7
+"""Relative error of a cell's current at which the wire series stops."""
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class InvArray:
+    """Programmed arrays as the surrogate sees them; batched over the leading axes."""
+
+    response: F64
+    """dx/db, (*batch, m, m)."""
+    rest: F64
+    """x at b = 0, (*batch, m), V."""
+    inverter: tuple[F64, F64]
+    """slope and start of xn = slope x + start, (*batch, m) each."""
+    correction: tuple[F64, F64]
+    """M^-1 times r0 g^3 of the positive and the negative array, (*batch, m, m) each."""
+    cubic: tuple[F64, F64] | None
+    """Likewise for r0^2 g^4, or None where r_square is 0."""
+    load: F64
+    """Largest output conductance D of any amplifier, (*batch,), S."""
+    certified: Bool
+    """(*batch,): stable, settled and free of latched states by the fast certificate."""
+    surrogate: Surrogate
+
+    def outputs(self, b: F64) -> tuple[F64, F64]:
+        """(x, xn), (*batch, m, k), for input voltages b, (*batch, m, k)."""
+        law = self.surrogate.cell
+        x = self.response @ b + self.rest[..., None]
+        slope, start = self.inverter
+        xn = slope[..., None] * x + start[..., None]
+        if law.r0 > 0:
+            x = x + self.correction[0] @ _bend(x, law.r_even, law.r_odd) + self.correction[1] @ _bend(xn, law.r_even, law.r_odd)
+            if self.cubic is not None:
+                x = x + law.r_square * (self.cubic[0] @ x**3 + self.cubic[1] @ xn**3)
+            xn = slope[..., None] * x + start[..., None]
+        return x, xn
+
+    def bounds(self, b: F64, x: F64, xn: F64) -> tuple[I64, I64]:
+        """(status, reason), (*batch, k): ok or saturated, by the same bounds as amcsim.nodal.verdict."""
+        spec = self.surrogate.spec
+        peak = np.maximum(np.abs(x).max(axis=-2), np.abs(xn).max(axis=-2))
+        reach = np.maximum(peak, np.abs(b).max(axis=-2))
+        status = np.where(reach > spec.cell.v_read_max, Status.SATURATED, Status.OK).astype(np.int64)
+        reason = np.where(reach > spec.cell.v_read_max, Reason.DISTURB, Reason.NONE).astype(np.int64)
+        if spec.opamp.model == "behavioral":
+            for hit, why in (
+                (self.load[..., None] * peak > spec.opamp.output_current, Reason.CURRENT),
+                (peak > 0.95 * spec.opamp.swing, Reason.VOLTAGE),
+            ):
+                if hit.any():
+                    status[hit], reason[hit] = Status.SATURATED, why
+        return status, reason
+
+
+def _bend(v: F64, even: float, odd: float) -> F64:
+    bent: F64 = v * (even * v + odd * np.abs(v))
+    return bent
+
+
+@lru_cache(maxsize=16)
+def _wires(m: int, layout: str, bl: float, sl: float) -> tuple[F64, F64]:
+    """R_w, (2m^2, 2m^2), ohm, over cells in the order (array, row, column), and the largest row sum of |R_w|."""
+    array, row, column = (part.ravel() for part in np.indices((2, m, m)))
+    same_column = (array[:, None] == array) & (column[:, None] == column)
+    position = column + (m * array if layout == "shared" else 0)
+    same_line = row[:, None] == row
+    if layout == "separate":
+        same_line &= array[:, None] == array
+    shared = bl * same_column * (np.minimum(row[:, None], row) + 1.0)
+    shared = shared + sl * same_line * (np.minimum(position[:, None], position) + 1.0)
+    return shared, shared.sum(axis=1)
+
+
+def _row_currents(g: F64, spec: Spec) -> F64:
+    """X = (diag(1/g) + R_w)^-1 P of the summing nodes' columns: (batch, m, 2m^2), for g (batch, 2m^2)."""
+    cells = g.shape[-1]
+    m = math.isqrt(cells // 2)
+    row = np.indices((2, m, m))[1].ravel()
+    ports = (np.arange(m)[:, None] == row).astype(np.float64)
+    direct = g[:, None, :] * ports
+    wire = spec.wire
+    if wire.bl_resistance == 0 and wire.sl_resistance == 0:
+        return direct
+    shared, sums = _wires(m, wire.layout, wire.bl_resistance, wire.sl_resistance)
+    norm = float(sums.max() * g.max())
+    if norm > 0.2:
+        inner = np.linalg.solve(shared + (1.0 / g)[:, :, None] * np.eye(cells), np.broadcast_to(ports.T, (len(g), cells, m)))
+        return np.swapaxes(inner, -1, -2)
+    found = np.empty_like(direct)
+    for block in range(0, len(g), _BLOCK):  # blocks that stay in the cache
+        part, weight = direct[block : block + _BLOCK], -g[block : block + _BLOCK, None, :]
+        answer, error = part, norm
+        while error > _SERIES_TOLERANCE:
+            answer = (answer.reshape(-1, cells) @ shared).reshape(part.shape)
+            answer *= weight
+            answer += part
+            error *= norm
+        found[block : block + _BLOCK] = answer
+    return found
+
+
+@lru_cache(maxsize=16)
+def _sums(m: int) -> F64:
+    """(2m^2, 3m): adds cells up by bit-line of both arrays (2m columns), then by row (m columns)."""
+    array, row, column = (part.ravel() for part in np.indices((2, m, m)))
+    line = np.concatenate([array * m + column, 2 * m + row])
+    return np.equal(np.arange(3 * m), np.stack([line[: row.size], line[row.size :]])[..., None]).any(axis=0).astype(np.float64)
+
+
+def certificate_conductance(spec: Spec, m: int) -> float:
+    """Least eigenvalue (S) of the symmetric part of G+ - G- at which the fast verdict vouches for a circuit.
+
+    A mode of conductance lambda decays with time constant (C_fb + (S + g_unit)/(2 pi gbw) + C_sum/A)/lambda, S at most
+    2m g_max; it must fall to settling_tolerance, after a transient growth of at most e^4, within the read window.
+    """
+    load = 2 * m * 1.2 * spec.cell.g_max + spec.g_unit
+    capacitance = spec.opamp.feedback_capacitance + 2 * load / (2 * math.pi * spec.opamp.gbw)
+    return capacitance * (4.0 - math.log(spec.converters.settling_tolerance)) / spec.converters.read_window
+
+
+def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
+    """Program drawn circuits (batched). Raises DomainError outside the surrogate's domain.
+
+    `spec` may differ from the surrogate's in programming, offsets, mismatch and converters.
+    """
+    batch, m = r.offset.shape[:-1], r.offset.shape[-1]
+    devices = np.stack([r.g_pos, r.g_neg], axis=-3).reshape(-1, 2 * m * m)
+    surrogate.require(spec, m, devices)
+    law = surrogate.cell
+    g = law.conductance(devices)
+    n = len(g)
+    summed = (_row_currents(g, spec).reshape(n * m, -1) @ _sums(m)).reshape(n, m, 3 * m)
+    # currents of summing node i per volt on bit-line j of each array, and per volt on summing node k
+    to_pos, to_neg, within = summed[..., :m], summed[..., m : 2 * m], summed[..., 2 * m :]
+    within[:, np.arange(m), np.arange(m)] += spec.g_unit
+    offset, inverter_offset, ratio = (part.reshape(-1, m) for part in (r.offset, r.inverter_offset, r.inverter_ratio))
+    columns = g.reshape(n, 2, m, m).sum(axis=2)
+    leak = 0.0 if spec.opamp.model == "ideal" else 1.0 / surrogate.gain
+    ro = surrogate.output_resistance
+    load = columns[:, 0] + 1.0 / spec.inverter.resistance
+    load_inverter = columns[:, 1] + 1.0 / (spec.inverter.resistance * ratio)
+    noise_gain = 1.0 + ratio
+    divide = 1.0 + noise_gain * leak * (1.0 + ro * load_inverter)
+    slope, start = -ratio / divide, noise_gain * inverter_offset / divide
+    matrix = to_pos + to_neg * slope[:, None, :] + within * (leak * (1.0 + ro * load))[:, None, :]
+    known = np.einsum("nij,nj->ni", within, offset) - np.einsum("nij,nj->ni", to_neg, start)
+    if law.r_even != 0:  # a summing node away from ground shifts the channel's mean potential, too
+        bent = (law.r_even * g * g).reshape(n, 2, m, m) * offset[:, None, :, None]
+        matrix = matrix - bent[:, 0] - bent[:, 1] * slope[:, None, :]
+    inverse = _inverse(matrix)
+    cube = law.r0 * g**3
+    cubic = None
+    if law.r_square != 0 and law.r0 > 0:
+        quartic = (cube * (g * law.r0)).reshape(n, 2, m, m)
+        cubic = (_batch(inverse @ quartic[:, 0], batch), _batch(inverse @ quartic[:, 1], batch))
+    cube = cube.reshape(n, 2, m, m)
+    return InvArray(
+        response=_batch(spec.g_unit * inverse, batch),
+        rest=_batch(np.einsum("nij,nj->ni", inverse, known), batch),
+        inverter=(_batch(slope, batch), _batch(start, batch)),
+        correction=(_batch(inverse @ cube[:, 0], batch), _batch(inverse @ cube[:, 1], batch)),
+        cubic=cubic,
+        load=_batch(np.maximum(load.max(axis=-1), load_inverter.max(axis=-1)), batch),
+        certified=_batch(_certify(to_pos - to_neg, certificate_conductance(spec, m)) & surrogate.fast_verdict, batch),
+        surrogate=surrogate,
+    )
+
+
+def _batch(array: Any, batch: tuple[int, ...]) -> Any:
+    return array.reshape(batch + array.shape[1:])
+
+
+def _inverse(matrix: F64) -> F64:
+    """Inverses of a batch; NaN for singular members."""
+    try:
+        return np.linalg.inv(matrix)
+    except np.linalg.LinAlgError:
+        out = np.full_like(matrix, np.nan)
+        for k, one in enumerate(matrix):
+            try:
+                out[k] = np.linalg.inv(one)
+            except np.linalg.LinAlgError:
+                continue
+        return out
+
+
+def _certify(difference: F64, margin: float) -> Bool:
+    """(n,): symmetric part of each (n, m, m) exceeds `margin` in the positive-definite sense (vectorised Cholesky pivots)."""
+    m = difference.shape[-1]
+    s = 0.5 * (difference + np.swapaxes(difference, -1, -2))
+    s[:, np.arange(m), np.arange(m)] -= margin
+    good = np.ones(len(s), dtype=bool)
+    for k in range(m):
+        pivot = s[:, k, k]
+        good &= pivot > 0
+        column = s[:, k + 1 :, k]
+        s[:, k + 1 :, k + 1 :] -= column[:, :, None] * (column / np.where(good, pivot, 1.0)[:, None])[:, None, :]
+    return good

@@ -1,0 +1,157 @@
+"""Fitted parameters, their domain and held-out figures, and the file they live in."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from amcsim._types import F64
+from amcsim.specs import Spec, sentence
+
+__all__ = ["CellLaw", "Domain", "DomainError", "Figures", "Surrogate", "SurrogateFileError", "load_surrogate", "save_surrogate"]
+
+SCHEMA_VERSION = 1
+
+
+class SurrogateFileError(ValueError):
+    """A surrogate file that cannot be used: one sentence."""
+
+
+class DomainError(ValueError):
+    """A circuit outside the domain that the surrogate was fitted and validated on."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CellLaw(_Part):
+    """Series law of the access device, fitted to single-cell sweeps: with the inner node at v_n = I R_on,
+
+    R_on = r0 + r_even v_n + r_odd |v_n| + r_square v_n^2.
+    """
+
+    r0: float = Field(ge=0.0)
+    """ohm"""
+    r_even: float = 0.0
+    """ohm/V: the channel's mean potential lowers the overdrive"""
+    r_odd: float = 0.0
+    """ohm/V: mobility reduction counts from the lower of both ends"""
+    r_square: float = 0.0
+    """ohm/V^2"""
+
+    def conductance(self, g: F64) -> F64:
+        """Small-signal conductance of a cell with device conductance g, S."""
+        return g / (1.0 + g * self.r0)
+
+
+class Domain(_Part):
+    """Where the surrogate may be asked."""
+
+    sizes: tuple[int, ...]
+    g_min: float
+    g_max: float
+    """Range of realised device conductances, S."""
+    v_max: float
+    """Largest output or input voltage, V."""
+
+
+class Figures(_Part):
+    """Held-out figures of the fit: error_of_error as defined in amcsim.campaign.validate, on circuits the fit never saw."""
+
+    samples: int
+    error_of_error_median: float
+    error_of_error_p95: float
+    relative_error_median: float
+    cell_law_rms: float
+    """Root mean square of the cell law's relative residual on its sweeps."""
+    certificates_checked: int
+    """Circuits on which the fast verdict was held against the full one; none may disagree."""
+
+
+class Surrogate(_Part):
+    """One fitted technology."""
+
+    schema_version: Literal[1] = 1
+    circuit: Literal["inv"] = "inv"
+    spec: Spec
+    cell: CellLaw
+    gain: float = Field(gt=0)
+    """Open-loop gain seen in ngspice."""
+    output_resistance: float = Field(ge=0.0)
+    """ohm, seen in ngspice."""
+    fast_verdict: bool
+    """Whether the fast certificate never contradicted the full verdict on the campaign; else every array takes the full one."""
+    domain: Domain
+    figures: Figures | None = None
+    campaign_sha256: str = ""
+    ngspice_version: str = ""
+
+    def require(self, spec: Spec, m: int, g: F64) -> None:
+        """Raise DomainError unless this surrogate may stand for an (m, m) circuit of `spec` with device conductances g."""
+        if m not in self.domain.sizes:
+            sizes = ", ".join(str(s) for s in self.domain.sizes)
+            raise DomainError(f"the surrogate was fitted for sizes {sizes}, not {m}; calibrate one for {m}")
+        drawn: dict[str, dict[str, float]] = {"opamp": {"offset_sigma": 0.0}, "inverter": {"mismatch_sigma": 0.0}}
+        for section in ("cell", "opamp", "inverter", "wire"):
+            mine = getattr(self.spec.replace(**drawn), section).model_dump()
+            theirs = getattr(spec.replace(**drawn), section).model_dump()
+            for key, value in mine.items():
+                if theirs[key] != value:
+                    raise DomainError(
+                        f"the surrogate was fitted with {section}.{key} = {value}, the spec has {theirs[key]}; calibrate one for it"
+                    )
+        low, high = float(g.min()), float(g.max())
+        if low < self.domain.g_min * (1 - 1e-12) or high > self.domain.g_max * (1 + 1e-12):
+            raise DomainError(
+                f"realised conductances {low:.3g} to {high:.3g} S leave the fitted range "
+                f"{self.domain.g_min:.3g} to {self.domain.g_max:.3g} S"
+            )
+
+
+def save_surrogate(surrogate: Surrogate, path: Path) -> None:
+    """Write the file (temporary name, then renamed)."""
+    from amcsim.runs.files import write_text
+
+    write_text(path, json.dumps(surrogate.model_dump(), indent=2, allow_nan=False) + "\n")
+
+
+def load_surrogate(path: Path | str) -> Surrogate:
+    """Read a surrogate file. Raises SurrogateFileError, one sentence."""
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SurrogateFileError(f"surrogate file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SurrogateFileError(f"surrogate file {path} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
+        found = data.get("schema_version") if isinstance(data, dict) else None
+        raise SurrogateFileError(f"{path}: schema_version = {found!r}; this release reads schema_version = {SCHEMA_VERSION}")
+    try:
+        return Surrogate.model_validate(data)
+    except ValidationError as error:
+        raise SurrogateFileError(f"{path}: {sentence(error)}") from None
+
+
+def fit_cell_law(g: F64, v: F64, current: F64) -> tuple[CellLaw, float]:
+    """Fit the series law to single-cell sweeps: device conductances g (S), bit-line voltages v (V), currents (A), all (n,).
+
+    Returns the law and the root mean square relative residual of the current. The measured series resistance is
+    v/I - 1/g; the fit is linear in the four coefficients, weighted by the current share that it moves.
+    """
+    r = v / current - 1.0 / g
+    if float(np.abs(r * g).max()) < 1e-9:
+        return CellLaw(r0=0.0), float(np.sqrt(np.mean((r * g) ** 2)))
+    inner = v - current / g
+    columns = np.stack([np.ones_like(inner), inner, np.abs(inner), inner**2], axis=1)
+    weight = g * np.abs(v)
+    solution = np.linalg.lstsq(columns * weight[:, None], r * weight, rcond=None)[0]
+    law = CellLaw(r0=float(solution[0]), r_even=float(solution[1]), r_odd=float(solution[2]), r_square=float(solution[3]))
+    rms = math.sqrt(float(np.mean(((columns @ solution - r) * g) ** 2)))
+    return law, rms
