@@ -41,7 +41,7 @@ def matrix_scale(a: F64) -> F64:
 
 def to_conductances(a: F64, cell: CellSpec) -> tuple[F64, F64]:
     """Target conductances (G+, G-) of the cells, each (*batch, m, n), S."""
-    scaled = a * ((cell.g_max - cell.g_min) / matrix_scale(a))[..., None, None]
+    scaled = a / matrix_scale(a)[..., None, None] * (cell.g_max - cell.g_min)
     return cell.g_min + np.maximum(scaled, 0.0), cell.g_min + np.maximum(-scaled, 0.0)
 
 
@@ -72,4 +72,5 @@ def voltage_scale(inverse: F64, b: F64, spec: Spec) -> F64:
     out = HEADROOM * min(limit, spec.converters.adc_full_scale or limit)
     need = np.maximum(np.abs(b).max(axis=-2) / into, np.abs(inverse @ b).max(axis=-2) / out)
     exponent = np.frexp(np.where(need > 0, need, 1.0))[1]
-    return np.ldexp(1.0, -exponent)
+    scale: F64 = np.ldexp(1.0, np.clip(-exponent, -1000, 1000))  # denormal inputs stay small rather than overflow
+    return scale

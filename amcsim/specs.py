@@ -300,7 +300,7 @@ def load_spec(source: str | Path) -> Spec:
         raise SpecError(f"spec file {path} cannot be read: {_first_line(error)}") from None
     base = data.pop("base", None)
     if base is not None:
-        if base not in _PRESETS:
+        if not isinstance(base, str) or base not in _PRESETS:
             raise SpecError(f"{path}: base = {base!r} is not a preset; there are {', '.join(_PRESETS)}")
         merged = preset(base).model_dump()
         for section, fields in data.items():

@@ -11,17 +11,10 @@ import numpy as np
 from amcsim._types import F64, I64
 from amcsim.mapping import inverse_for_ranging, matrix_scale, voltage_scale
 from amcsim.realisation import Realisation
-from amcsim.solvers.base import Counts, Solution
+from amcsim.solvers.base import Counts, Solution, answered, check_rhs
 from amcsim.specs import Spec
 
-__all__ = ["AnalogProgrammed", "residual_norm"]
-
-
-def residual_norm(a: F64, x: F64, b: F64) -> F64:
-    """||b - A x|| / ||b|| of each right-hand side, (*batch, k); 0 where b is 0 and NaN where x is."""
-    norm = np.linalg.norm(b, axis=-2)
-    residual: F64 = np.linalg.norm(b - a @ x, axis=-2) / np.where(norm > 0, norm, 1.0)
-    return residual
+__all__ = ["AnalogProgrammed"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class AnalogProgrammed(ABC):
         """Output voltages (*batch, m, k), statuses and reasons (*batch, k) for input voltages (*batch, m, k)."""
 
     def inputs(self, b: F64) -> tuple[F64, F64]:
-        """Input voltages for b, (*batch, m, k), ranged and converted; and the volts at the outputs for one unit of x."""
+        """Input voltages for b, (*batch, m, k), ranged and converted; and volts at the outputs for one unit of x."""
         a_max, inverse = self._ranging
         scale = voltage_scale(inverse, b, self.spec)[..., None, :]
         conv = self.spec.converters
@@ -55,19 +48,20 @@ class AnalogProgrammed(ABC):
         return volts, scale * a_max[..., None, None]
 
     def solve(self, b: F64) -> Solution:
-        """Solve A x = b for b, (*batch, m, k): scaled into the voltage range, converted, solved, scaled back."""
+        """Solve A x = b for b, (*batch, m, k): scaled into the voltage range, converted, solved, scaled back.
+
+        A zero vector needs no circuit: its answer is 0. Raises ValueError for a right-hand side of another shape.
+        """
+        b = check_rhs(self.a, b)
         volts, unit = self.inputs(b)
         outputs, status, reason = self.answer(volts)
         conv = self.spec.converters
         x = _quantise(outputs, conv.adc_bits, conv.adc_full_scale or self.spec.cell.v_read_max) / unit
-        return Solution(
-            x=x,
-            status=status,
-            reason=reason,
-            residual=residual_norm(self.a, x, b),
-            iterations=np.ones(status.shape, dtype=np.int64),
-            counts=Counts(analog_solves=int(status.size)),
-        )
+        asked = np.asarray(b.any(axis=-2))
+        if not asked.all():
+            x = np.where(asked[..., None, :], x, 0.0)
+            status, reason = np.where(asked, status, 0), np.where(asked, reason, 0)
+        return answered(self.a, x, b, status=status, reason=reason)
 
 
 def _quantise(v: F64, bits: int | None, full_scale: float) -> F64:
