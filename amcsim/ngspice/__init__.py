@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .batch import BatchResult, run_batch
+    from .doctor import Check, check, ngspice_version
     from .messages import NgspiceError, NgspiceTimeout
     from .raw import Plot, RawFileError, read_raw, write_raw
     from .session import Session, session_for
 
 _HOMES = {
     "BatchResult": "batch",
+    "Check": "doctor",
     "NgspiceError": "messages",
     "NgspiceTimeout": "messages",
     "Plot": "raw",
     "RawFileError": "raw",
     "Session": "session",
+    "check": "doctor",
+    "ngspice_version": "doctor",
     "read_raw": "raw",
     "run_batch": "batch",
     "session_for": "session",
@@ -29,11 +33,14 @@ _HOMES = {
 
 __all__ = [
     "BatchResult",
+    "Check",
     "NgspiceError",
     "NgspiceTimeout",
     "Plot",
     "RawFileError",
     "Session",
+    "check",
+    "ngspice_version",
     "read_raw",
     "run_batch",
     "session_for",

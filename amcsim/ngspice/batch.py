@@ -43,7 +43,7 @@ class BatchResult:
     """What a run of ngspice left."""
 
     plots: tuple[Plot, ...]
-    """Analyses in the order in which they ran."""
+    """Analyses in the order in which ngspice ran them, which need not be the deck's."""
     log: str
     measures: Mapping[str, float]
     """Values of .meas by name, SI units; those that failed are missing."""
@@ -155,7 +155,8 @@ def _answer(
     complaint = fatal_line(lines)
     if complaint is not None:
         raise NgspiceError(f"ngspice failed: {complaint}{kept}", log=log, folder=folder)
-    if status != 0:
+    # After a control section without `quit` ngspice looks for analyses besides, and exits with 1 for want of any.
+    if status != 0 and (expects_plots or "no simulations run" not in log):
         words = next(
             (" ".join(line.split())[:200] for line in lines if re.search("error|fatal", line, re.IGNORECASE)),
             "no message",

@@ -56,6 +56,10 @@ def library_path() -> str:
     )
 
 
+_CONSTANTS = frozenset(b"boltz c e echarge false i kelvin no pi planck true yes".split())
+"""Vectors that ngspice finds in every plot; a node may bear such a name too."""
+
+
 class Library(NgSpiceShared):
     """The process's libngspice: commands, circuits and vectors; `lines` is what it said since someone cleared it."""
 
@@ -101,8 +105,17 @@ class Library(NgSpiceShared):
 
     def vector(self, plot: bytes, name: bytes) -> Any:
         """Pointer to a vector of a plot (v_realdata, v_length), or None where there is no such vector."""
+        if name in _CONSTANTS and name not in self._vectors(plot):
+            return None
         info = self._ngspice_shared.ngGet_Vec_Info(b"%b.%b" % (plot, name))
         return None if info == ffi.NULL or info.v_realdata == ffi.NULL else info
+
+    def _vectors(self, plot: bytes) -> list[bytes]:
+        names = self._ngspice_shared.ngSpice_AllVecs(plot)
+        found: list[bytes] = []
+        while names[len(found)] != ffi.NULL:
+            found.append(ffi.string(names[len(found)]))
+        return found
 
     @staticmethod
     def array(info: Any) -> F64:

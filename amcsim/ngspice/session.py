@@ -38,7 +38,12 @@ class Session:
         from .library import library
 
         self._library: Library = library()
-        self._loaded = False
+        self._deck: str | None = None
+        self._values: dict[str, float] = {}
+        self._pulses: dict[str, tuple[float, ...]] = {}
+        self._stale = False
+        """Whether the circuit must be parsed again before the next run: once gmin stepping failed, ngspice 39 keeps a
+        conductance of 1e-12 S on the diagonal for good, and later answers would depend on that history."""
 
     def load(self, deck: str) -> None:
         """Parse a deck (title in the first line, no .control section), replacing the circuit before.
@@ -47,13 +52,18 @@ class Session:
         """
         if re.search(r"^\s*\.control\b", deck, re.IGNORECASE | re.MULTILINE):
             raise NgspiceError("a session's deck must not hold a .control section: the session gives the commands")
+        self._parse(deck)
+        self._values.clear()
+        self._pulses.clear()
+
+    def _parse(self, deck: str) -> None:
         library = self._library
         library.lines.clear()
+        self._deck = None
         if library.owner is not None:
             library.owner = None
             library.command(b"remcirc")
             library.lines.clear()
-        self._loaded = False
         library.circuit(deck)
         complaint = fatal_line(library.lines)
         if complaint is not None:
@@ -61,41 +71,26 @@ class Session:
             library.command(b"remcirc")  # a circuit that is half there, or none at all
             raise NgspiceError(f"ngspice refused the deck: {complaint}", log=log)
         library.owner = self
-        self._loaded = True
+        self._deck = deck
+        self._stale = False
 
     def alter(self, values: Mapping[str, float]) -> None:
         """Set device values by ngspice's names: `{"r.xc0_0.rr": 5000.0, "v.xa0.vos": 1e-3, "vin0": -0.1}` (ohm, V, F).
 
-        Raises NgspiceError for a device that the deck does not hold (the others are set then), ValueError for a value
-        that is not finite or a name that is no device's.
+        Raises NgspiceError for a device that the deck does not hold, ValueError for a value that is not finite or a
+        name that is no device's; none of the values is set then.
         """
-        self._own()
-        library = self._library
-        library.lines.clear()
-        line: list[str] = []
-        length = 0
         for name, value in values.items():
             if not math.isfinite(value):
                 raise ValueError(f"{name} = {value!r} cannot be set: the value must be finite")
-            command = f"alter {_device(name)} = {float(value)!r}"
-            if length + len(command) > _COMMAND_LENGTH:
-                library.command(";".join(line).encode())
-                line, length = [], 0
-            line.append(command)
-            length += len(command) + 1
-        if line:
-            library.command(";".join(line).encode())
-        if library.lines:
-            self._raise_if_fatal("alter")
+        self._command_all([f"alter {_device(name)} = {float(value)!r}" for name, value in values.items()])
+        self._values.update(values)
 
     def alter_pulse(self, source: str, pulse: Sequence[float]) -> None:
         """Replace the PULSE of a source: low, high (V), delay, rise, fall, width, period (s). Raises NgspiceError."""
-        self._own()
-        self._library.lines.clear()
-        name = _device(source)
-        self._library.command(f"alter @{name}[pulse] = [ {' '.join(repr(float(v)) for v in pulse)} ]".encode())
-        if self._library.lines:
-            self._raise_if_fatal("alter")
+        numbers = tuple(float(v) for v in pulse)
+        self._command_all([f"alter @{_device(source)}[pulse] = [ {' '.join(map(repr, numbers))} ]"])
+        self._pulses[source] = numbers
 
     @property
     def dead(self) -> bool:
@@ -148,20 +143,42 @@ class Session:
             self._library.owner = None
             if not self._library.dead:
                 self._library.command(b"remcirc")
-        self._loaded = False
+        self._deck = None
 
     def _own(self) -> None:
         self._library.check()
         if self._library.owner is not self:
-            why = "another session loaded its own circuit since" if self._loaded else "no circuit is loaded"
+            why = "another session loaded its own circuit since" if self._deck is not None else "no circuit is loaded"
             raise NgspiceError(f"this ngspice session cannot run: {why}")
+
+    def _command_all(self, commands: Sequence[str]) -> None:
+        """Give `alter` commands, as many a line as ngspice takes."""
+        self._own()
+        library = self._library
+        library.lines.clear()
+        start = length = 0
+        for k, command in enumerate(commands):
+            if length + len(command) > _COMMAND_LENGTH:
+                library.command(";".join(commands[start:k]).encode())
+                start, length = k, 0
+            length += len(command) + 1
+        if commands:
+            library.command(";".join(commands[start:]).encode())
+        if library.lines:
+            self._raise_if_fatal("alter")
 
     def _run(self, command: str) -> tuple[Library, bytes]:
         """Run an analysis; the library and the plot that it left."""
         self._own()
         library = self._library
+        if self._stale and self._deck is not None:
+            self._parse(self._deck)
+            self.alter(self._values)
+            for source, pulse in self._pulses.items():
+                self.alter_pulse(source, pulse)
         library.lines.clear()
         library.command(command.encode())
+        self._stale = any("failed" in line for line in library.lines)
         what = command.partition(" ")[0]
         self._raise_if_fatal(what)
         plot = library.plot()
@@ -174,6 +191,7 @@ class Session:
         if complaint is not None:
             log = "\n".join(self._library.lines)
             self._library.command(b"destroy all")
+            self._stale = True
             raise NgspiceError(f"{what} failed: {complaint}", log=log)
 
     def _vector(self, plot: bytes, name: str) -> Any:
@@ -212,7 +230,7 @@ def _device(name: str) -> str:
 def _ngspice_name(name: str) -> bytes:
     """The name ngspice itself gives a vector: v(x) is x, i(vdd) is vdd#branch."""
     text = name.strip().lower()
-    if text.startswith("v(") and text.endswith(")"):
+    if text.startswith(("v(@", "i(@", "v(")) and text.endswith(")"):
         text = text[2:-1]
     elif text.startswith("i(") and text.endswith(")"):
         text = f"{text[2:-1]}#branch"
