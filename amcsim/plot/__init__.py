@@ -1,0 +1,19 @@
+"""Figures of plain arrays, one look for all: importing this room imports matplotlib (but never pyplot)."""
+
+from amcsim.plot.arrays import array_map
+from amcsim.plot.comparison import surrogate_vs_ngspice
+from amcsim.plot.curves import error_by_pass, training_curves
+from amcsim.plot.style import FORMATS, save, to_png_uri, to_svg
+from amcsim.plot.transients import waveforms
+
+__all__ = [
+    "FORMATS",
+    "array_map",
+    "error_by_pass",
+    "save",
+    "surrogate_vs_ngspice",
+    "to_png_uri",
+    "to_svg",
+    "training_curves",
+    "waveforms",
+]
