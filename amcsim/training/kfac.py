@@ -116,7 +116,7 @@ class KFAC(torch.optim.Optimizer):
 
     def _forward_hook(self, layer: _Layer) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def keep_gradient(gradient: Tensor) -> None:
-            layer.gradients = gradient.detach().flatten(2) if gradient.ndim == 4 else gradient.detach()[..., None]
+            layer.gradients = _by_location(gradient.detach())
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             if not torch.is_grad_enabled():
@@ -143,7 +143,7 @@ class KFAC(torch.optim.Optimizer):
         loss = nn.functional.cross_entropy(logits, labels)
         outputs = [layer.output for layer in seen if layer.output is not None]
         for layer, gradient in zip(seen, torch.autograd.grad(loss, outputs, retain_graph=True), strict=True):
-            layer.gradients = gradient.flatten(2) if gradient.ndim == 4 else gradient[..., None]
+            layer.gradients = _by_location(gradient)
             layer.output = None
 
     def factors(self, name: str) -> tuple[F64, F64]:
@@ -290,6 +290,11 @@ def _rows(layer: _Layer, x: Tensor) -> Tensor:
     if x.ndim != 2:
         raise ValueError(f"layer {layer.name!r}: K-FAC takes inputs (N, features), not {tuple(x.shape)}")
     return x[..., None]
+
+
+def _by_location(gradient: Tensor) -> Tensor:
+    """Output gradients as (N, out, T)."""
+    return gradient.flatten(2) if gradient.ndim == 4 else gradient[..., None]
 
 
 def _damped(factor: Tensor, damping: float) -> F64:
