@@ -68,9 +68,9 @@ def voltage_scale(inverse: F64, b: F64, spec: Spec) -> F64:
     Inputs stay within cell.v_read_max and the DAC's full scale, outputs within HEADROOM of v_read_max and of the ADC's.
     """
     limit = spec.cell.v_read_max
-    into = min(limit, spec.converters.dac_full_scale or limit)
+    into = (1 - 1e-12) * min(limit, spec.converters.dac_full_scale or limit)  # rounding must not pass a bound
     out = HEADROOM * min(limit, spec.converters.adc_full_scale or limit)
     need = np.maximum(np.abs(b).max(axis=-2) / into, np.abs(inverse @ b).max(axis=-2) / out)
     exponent = np.frexp(np.where(need > 0, need, 1.0))[1]
-    scale: F64 = np.ldexp(1.0, np.clip(-exponent, -1000, 1000))  # denormal inputs stay small rather than overflow
+    scale: F64 = np.ldexp(1.0, np.minimum(-exponent, 1000))  # denormal inputs stay small rather than overflow
     return scale

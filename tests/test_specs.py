@@ -1,0 +1,156 @@
+"""Specs: every range holds, and what is refused is refused in one sentence."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from amcsim.specs import Spec, SpecError, load_spec, preset, preset_names
+
+
+def bounded_fields() -> list[tuple[str, str, float, float]]:
+    """(section, field, lowest, highest) of every numeric field."""
+    found = []
+    for section, info in Spec.model_fields.items():
+        model = info.annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            continue
+        for name, field in model.model_fields.items():
+            if "float" in str(field.annotation) or "int" in str(field.annotation):
+                bounds = {k: getattr(m, k) for m in field.metadata for k in ("ge", "le") if hasattr(m, k)}
+                found.append((section, name, bounds["ge"], bounds["le"]))  # KeyError: a number without a range
+    return found
+
+
+FIELDS = bounded_fields()
+
+
+def toml(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf"
+    return repr(value)
+
+
+def one_sentence(message: str) -> bool:
+    return "\n" not in message and 10 < len(message) < 300
+
+
+def test_there_are_ranges_to_test() -> None:
+    assert len(FIELDS) > 35
+
+
+@pytest.mark.parametrize(("section", "field", "low", "high"), FIELDS, ids=lambda v: str(v))
+def test_every_range_is_enforced_and_named(tmp_path: Path, section: str, field: str, low: float, high: float) -> None:
+    path = tmp_path / "spec.toml"
+    below, above = (low - 1 if low == 0 else low / 2 if low > 0 else 2 * low), (2 * high if high > 0 else high + 1)
+    for value in (below, above, math.nan, math.inf):
+        if isinstance(low, int) and math.isfinite(value):
+            value = math.floor(below) if value == below else math.ceil(above)
+        path.write_text(f'base = "pku_350nm"\n[{section}]\n{field} = {toml(value)}\n', encoding="utf-8")
+        with pytest.raises(SpecError) as caught:
+            load_spec(path)
+        message = str(caught.value)
+        assert one_sentence(message)
+        shown = f"{value:g}" if isinstance(value, float) and math.isfinite(value) else toml(value)
+        assert message.startswith(f"{path}: {section}.{field} = {shown}:")
+        assert message.endswith(f"(allowed {low:g} to {high:g})")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('base = "pku_350nm"\n[cell]\ngmin = 1e-6\n', ("cell.gmin", "not a known key")),
+        ('base = "pku_350nm"\n[cells]\ng_min = 1e-6\n', ("cells", "not a known key")),
+        ('base = "pku_350nm"\n[cell]\ng_min = 2e-4\ng_max = 1e-4\n', ("cell", "g_min = 0.0002 S", "below g_max")),
+        ('base = "pku_350nm"\n[cell]\ng_min = 1e-4\ng_max = 1e-4\n', ("cell", "below g_max")),
+        ('base = "pku_350nm"\n[cell]\niv = "sinh"\n', ("cell", "v0")),
+        ('base = "pku_350nm"\n[cell]\nv0 = 0.5\n', ("cell", "v0")),
+        ('base = "pku_350nm"\n[cell]\nwordline = 0.0\nbulk = -1.0\n', ("cell", "wordline", "3 V")),
+        ('base = "pku_350nm"\n[cell]\naccess = "pmos"\n', ("cell.access", "'pmos'", "'none'")),
+        ('base = "pku_350nm"\n[cell]\ng_min = "much"\n', ("cell.g_min", "'much'", "allowed 1e-09 to 0.01")),
+        ('base = "pku_350nm"\n[opamp]\nswing = 6.0\n', ("opamp", "swing = 6 V", "supply = 5 V")),
+        ('base = "pku_350nm"\n[opamp]\nmodel = "x y"\n', ("opamp.model", "'x y'")),
+        ('base = "pku_350nm"\ncell = 3\n', ("cell",)),
+        ('base = "board"\n', ("base = 'board'", "ideal, pku_350nm")),
+        ('base = ["ideal"]\n', ("base = ['ideal']", "ideal, pku_350nm")),
+        ("[cell]\ng_min = 1e-6\n", ("schema_version is missing",)),
+        ("schema_version = 2\n", ("schema_version = 2",)),
+        ("schema_version = 1\n[cell\n", ("cannot be read",)),
+        ("schema_version = 1\n[cell]\ng_min = 1e-6\ng_min = 1e-5\n", ("cannot be read",)),
+    ],
+)
+def test_a_file_that_cannot_be_used_gives_one_sentence(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load_spec(str(path))
+    message = str(caught.value)
+    assert one_sentence(message)
+    assert str(path) in message
+    for word in words:
+        assert word in message
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="neither a file nor a preset"):
+        load_spec("board.toml")
+    with pytest.raises(SpecError, match="cannot be read"):
+        load_spec(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b"schema_version = 1 # \xe9\n")
+    with pytest.raises(SpecError, match="cannot be read"):
+        load_spec(tmp_path / "latin.toml")
+
+
+def test_base_gives_what_the_file_leaves_out(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text('base = "pku_350nm"\n[wire]\nbl_resistance = 2\n', encoding="utf-8")
+    wanted = preset("pku_350nm").replace(wire={"bl_resistance": 2.0})
+    assert load_spec(path) == wanted
+    assert load_spec(path).wire.sl_resistance == preset("pku_350nm").wire.sl_resistance
+    path.write_text("schema_version = 1\n[wire]\nbl_resistance = 2\n", encoding="utf-8")
+    assert load_spec(path) == preset("ideal").replace(wire={"bl_resistance": 2.0})
+
+
+def test_presets_are_valid_and_supported() -> None:
+    for name in preset_names():
+        assert load_spec(name) == preset(name) == Spec.model_validate(preset(name).model_dump())
+        assert preset(name).require_supported() is not None
+    assert preset("pku_350nm").g_unit == pytest.approx(200e-6, rel=1e-12)
+    with pytest.raises(SpecError, match="'board' is unknown; there are ideal, pku_350nm"):
+        preset("board")
+
+
+@pytest.mark.parametrize(
+    ("section", "fields", "named"),
+    [
+        ("cell", {"iv": "sinh", "v0": 0.5}, 'cell.iv = "sinh"'),
+        ("opamp", {"model": "ad823"}, 'opamp.model = "ad823"'),
+        ("programming", {"model": "write_verify"}, 'programming.model = "write_verify"'),
+        ("programming", {"stuck_on": 0.01}, "programming.stuck_on"),
+        ("programming", {"stuck_off": 0.01}, "programming.stuck_off"),
+    ],
+)
+def test_what_no_backend_supports_yet_is_refused(section: str, fields: dict[str, Any], named: str) -> None:
+    spec = preset("ideal").replace(**{section: fields})
+    with pytest.raises(SpecError) as caught:
+        spec.require_supported()
+    assert str(caught.value) == f"{named} is not supported yet by any backend"
+
+
+def test_replace_validates_and_leaves_the_original_alone() -> None:
+    spec = preset("ideal")
+    assert spec.replace(cell={"g_max": 1e-4}).cell.g_max == 1e-4
+    assert spec.cell.g_max == 220e-6
+    with pytest.raises(SpecError, match=r"replace: wire\.bl_resistance = -1: .*\(allowed 0 to 1000\)"):
+        spec.replace(wire={"bl_resistance": -1.0})
+    with pytest.raises(SpecError, match="wires is not a known key"):
+        spec.replace(wires={"bl_resistance": 1.0})
+    with pytest.raises(ValueError, match="frozen"):
+        spec.cell.g_max = 1.0  # type: ignore[misc]
+    assert hash(spec) == hash(Spec())  # specs are keys of caches
