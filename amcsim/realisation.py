@@ -30,7 +30,7 @@ class Realisation:
     inverter_ratio: F64
     """Feedback over input resistor of each inverter, (*batch, n)."""
 
-    def __getitem__(self, index: int | tuple[int, ...]) -> Realisation:
+    def __getitem__(self, index: int | tuple[int, ...] | np.ndarray) -> Realisation:
         """One member of a batch."""
         return Realisation(
             self.g_pos[index],

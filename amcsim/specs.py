@@ -173,7 +173,7 @@ class ConverterSpec(_Section):
     """DAC range is +-full scale, V; absent = cell.v_read_max."""
     adc_full_scale: float | None = Field(None, ge=1e-3, le=50.0)
     """ADC range is +-full scale, V; absent = cell.v_read_max."""
-    read_window: float = Field(100e-6, ge=1e-9, le=1.0)
+    read_window: float = Field(1e-3, ge=1e-9, le=1.0)
     """Time from the input step to the ADC's sampling instant, s."""
     settling_tolerance: float = Field(1e-3, ge=1e-9, le=0.5)
     """Remaining fraction of the answer's norm at the sampling instant above which a solve is `unsettled`."""
@@ -263,7 +263,8 @@ _PKU_350NM: dict[str, Any] = {
     },
     # paper, Fig. 9; uniform and device assumed
     "programming": {"model": "uniform", "tolerance": 10e-6, "verify": "device"},
-    "converters": {"read_window": 100e-6, "settling_tolerance": 1e-3},  # assumed
+    # paper: a microcontroller reads the ADCs (Fig. 3b); a millisecond after the step assumed
+    "converters": {"read_window": 1e-3, "settling_tolerance": 1e-3},
 }
 
 _PRESETS: dict[str, dict[str, Any]] = {"ideal": {}, "pku_350nm": _PKU_350NM}

@@ -217,6 +217,28 @@ class InvModel:
         residue: F64 = np.einsum("im,tm,mk->tik", vectors[:, slow], decay, weights[slow], optimize=True).real
         return residue
 
+    @cached_property
+    def unit_points(self) -> F64:
+        """Linear DC response to one volt at each input, and in the last column to the offsets alone, (8m, m + 1)."""
+        with_offsets = self.excitation(np.concatenate([np.eye(self.m), np.zeros((self.m, 1))], axis=1))
+        with_offsets[:, : self.m] -= with_offsets[:, self.m :]
+        points: F64 = lu_solve(self._factors, with_offsets, check_finite=False)
+        return points
+
+    @cached_property
+    def unit_peaks(self) -> F64:
+        """Largest |u(t)| of the linear step responses to `unit_points`, (8m, m + 1); stable circuits only."""
+        slowest = -1.0 / self.poles[0].real if self.poles.size else 0.0
+        times = np.geomspace(0.02 / self.spec.opamp.gbw, max(10.0 * slowest, 1.0 / self.spec.opamp.gbw), 96)
+        peaks: F64 = np.abs(self.unit_points + self.step_residue(self.unit_points, times)).max(axis=0)
+        return peaks
+
+    @cached_property
+    def unit_residue(self) -> F64:
+        """x(t) - x(inf) at the end of the read window, of the step responses to `unit_points`, (m, m + 1)."""
+        residue: F64 = self.step_residue(self.unit_points, np.array([self.spec.converters.read_window]))[0, : self.m]
+        return residue
+
     def settling_time(self, u: F64, tolerance: float) -> F64:
         """Time after which x stays within tolerance * ||x|| of its end value, (k,), s, from the linearised circuit."""
         slowest = 1.0 / max(-self.poles[0].real, 1e-300) if self.poles.size else 0.0

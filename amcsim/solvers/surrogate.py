@@ -14,6 +14,7 @@ from amcsim.nodal.verdict import judge
 from amcsim.realisation import realise
 from amcsim.solvers.analog import AnalogProgrammed
 from amcsim.specs import Spec
+from amcsim.status import Reason, Status
 from amcsim.streams import Key
 from amcsim.surrogate.inv import InvArray, program
 from amcsim.surrogate.model import Surrogate
@@ -33,7 +34,7 @@ class SurrogateProgrammed(AnalogProgrammed):
         r0 = self.array.surrogate.cell.r0
         return {
             tuple(index): build(self.spec, self.realisation[tuple(index)], r0)
-            for index in np.argwhere(~self.array.certified).tolist()
+            for index in np.argwhere(~(self.array.certified | self.array.unstable)).tolist()
         }
 
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
@@ -42,13 +43,20 @@ class SurrogateProgrammed(AnalogProgrammed):
         status, reason = self.array.bounds(volts, x, xn)
         if self.array.certified.all():
             return x, status, reason
+        lost = self.array.unstable
+        x[lost], status[lost], reason[lost] = np.nan, Status.UNSTABLE, Reason.POLE
         for index, model in self._doubtful.items():
-            m, b = model.m, volts[index]
+            m = model.m
+            railed = (reason[index] == Reason.VOLTAGE) & model.stable
+            if railed.all():  # saturated whatever the transient: no need to follow it
+                continue
+            b = volts[index][:, ~railed]
             point = model.operating_point(b)
-            u = point.u.copy()
-            inside = point.converged & np.isfinite(x[index]).all(axis=0)
-            u[:m, inside], u[m : 2 * m, inside] = x[index][:, inside], xn[index][:, inside]
-            x[index], status[index], reason[index] = judge(model, b, u, point.current, point.converged)
+            u, mine = point.u.copy(), x[index][:, ~railed]
+            inside = point.converged & np.isfinite(mine).all(axis=0)
+            u[:m, inside], u[m : 2 * m, inside] = mine[:, inside], xn[index][:, ~railed][:, inside]
+            answer = judge(model, b, u, point.current, point.converged)
+            x[index][:, ~railed], status[index][~railed], reason[index][~railed] = answer
         return x, status, reason
 
 

@@ -52,6 +52,8 @@ class InvArray:
     """Largest output conductance D of any amplifier, (*batch,), S."""
     certified: Bool
     """(*batch,): stable, settled and free of latched states by the fast certificate."""
+    unstable: Bool
+    """(*batch,): a real pole in the right half-plane for certain: det M < 0, while det(s E + M) > 0 at large s."""
     surrogate: Surrogate
 
     def outputs(self, b: F64) -> tuple[F64, F64]:
@@ -139,13 +141,14 @@ def _sums(m: int) -> F64:
     return np.equal(np.arange(3 * m), np.stack([line[: row.size], line[row.size :]])[..., None]).any(axis=0).astype(np.float64)
 
 
-def certificate_conductance(spec: Spec, m: int) -> float:
-    """Least eigenvalue (S) of the symmetric part of G+ - G- at which the fast verdict vouches for a circuit.
+def certificate_conductance(spec: Spec, within: F64) -> F64:
+    """Least eigenvalue (S) of the symmetric part of G+ - G- at which the fast verdict vouches for a circuit, (n,).
 
-    A mode of conductance lambda decays with time constant (C_fb + (S + g_unit)/(2 pi gbw) + C_sum/A)/lambda, S at most
-    2m g_max; it must fall to settling_tolerance, after a transient growth of at most e^4, within the read window.
+    A mode of conductance lambda decays with time constant (C_fb + 2 S/(2 pi gbw))/lambda, S the largest load of a
+    summing node (diagonal of `within`, (n, m, m)); the factor 2 is for the inverters' lag. It must fall to
+    settling_tolerance, after a transient growth of at most e^4, within the read window.
     """
-    load = 2 * m * 1.2 * spec.cell.g_max + spec.g_unit
+    load = np.diagonal(within, axis1=-2, axis2=-1).max(axis=-1)
     capacitance = spec.opamp.feedback_capacitance + 2 * load / (2 * math.pi * spec.opamp.gbw)
     return capacitance * (4.0 - math.log(spec.converters.settling_tolerance)) / spec.converters.read_window
 
@@ -193,7 +196,8 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
         correction=(_batch(inverse @ cube[:, 0], batch), _batch(inverse @ cube[:, 1], batch)),
         cubic=cubic,
         load=_batch(np.maximum(load.max(axis=-1), load_inverter.max(axis=-1)), batch),
-        certified=_batch(_certify(to_pos - to_neg, certificate_conductance(spec, m)) & surrogate.fast_verdict, batch),
+        certified=_batch(_certify(to_pos - to_neg, certificate_conductance(spec, within)) & surrogate.fast_verdict, batch),
+        unstable=_batch(np.linalg.det(matrix / spec.g_unit) < 0, batch),
         surrogate=surrogate,
     )
 
@@ -216,11 +220,11 @@ def _inverse(matrix: F64) -> F64:
         return out
 
 
-def _certify(difference: F64, margin: float) -> Bool:
+def _certify(difference: F64, margin: F64) -> Bool:
     """(n,): symmetric part of each (n, m, m) exceeds `margin` in the positive-definite sense (vectorised Cholesky pivots)."""
     m = difference.shape[-1]
     s = 0.5 * (difference + np.swapaxes(difference, -1, -2))
-    s[:, np.arange(m), np.arange(m)] -= margin
+    s[:, np.arange(m), np.arange(m)] -= margin[:, None]
     good = np.ones(len(s), dtype=bool)
     for k in range(m):
         pivot = s[:, k, k]

@@ -1,0 +1,137 @@
+"""The campaign file: which circuits are drawn, from which technology, with which seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from amcsim._types import F64
+from amcsim.campaign.families import FAMILIES, draw_matrix, leaf_blocks
+from amcsim.specs import Spec, load_spec, preset_names, sentence
+from amcsim.streams import Key
+
+__all__ = ["Campaign", "CampaignError", "load_campaign", "load_recorded"]
+
+HELD_OUT_EVERY = 4
+"""Each fourth sample of a family is held out of the fit."""
+
+
+class CampaignError(ValueError):
+    """A campaign file that cannot be used: one sentence."""
+
+
+class Campaign(BaseModel):
+    """A design of experiments. Sample ids count through the families in order, sizes within a family in turn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+
+    schema_version: Literal[1]
+    circuit: Literal["inv"] = "inv"
+    spec: Spec
+    sizes: tuple[int, ...] = Field(min_length=1, max_length=16)
+    seed: int = Field(ge=0)
+    samples: dict[str, int]
+    """Number of circuits by family."""
+    sweep_conductances: int = Field(12, ge=3, le=200)
+    """Device conductances of the single-cell sweep, geometrically over the realisable range."""
+    sweep_voltages: int = Field(20, ge=4, le=1000)
+    """Voltages of the single-cell sweep, both polarities."""
+    recorded: dict[int, F64] = Field(default_factory=dict, repr=False)
+    """Leaf blocks by size, (k, m, m), for the family "recorded"."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Campaign:
+        for family, count in self.samples.items():
+            if family not in FAMILIES and family != "recorded":
+                raise ValueError(f"samples.{family} is no family; there are {', '.join(FAMILIES)}, recorded")
+            if not 0 <= count <= 10_000_000:
+                raise ValueError(f"samples.{family} = {count} is outside 0 to 10000000")
+        if sum(self.samples.values()) < 8:
+            raise ValueError("samples: a campaign needs at least 8 circuits")
+        for m in self.sizes:
+            if not 1 <= m <= 64:
+                raise ValueError(f"sizes holds {m}, outside 1 to 64")
+            if self.samples.get("recorded", 0) and m not in self.recorded:
+                raise ValueError(f'samples.recorded: recorded systems for size {m} are missing (key "recorded_file")')
+        return self
+
+    @property
+    def total(self) -> int:
+        """Number of samples."""
+        return sum(self.samples.values())
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all that decides the samples."""
+        digest = hashlib.sha256(json.dumps(self.model_dump(exclude={"recorded"}), sort_keys=True).encode())
+        for m in sorted(self.recorded):
+            digest.update(np.ascontiguousarray(self.recorded[m]).tobytes())
+        return digest.hexdigest()
+
+    def locate(self, sample: int) -> tuple[str, int, int]:
+        """(family, size, number within the family) of a sample id."""
+        rest = sample
+        for family, count in self.samples.items():
+            if rest < count:
+                return family, self.sizes[rest % len(self.sizes)], rest
+            rest -= count
+        raise IndexError(f"sample {sample} is outside 0 to {self.total - 1}")
+
+    def held_out(self, sample: int) -> bool:
+        """Whether the fit does not see this sample."""
+        return self.locate(sample)[2] % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+
+    def draw(self, sample: int) -> tuple[F64, F64, Key]:
+        """(a (m, m), b (m,), key of the realisation) of a sample: named streams, so any worker draws the same."""
+        family, m, _ = self.locate(sample)
+        key = Key(self.seed, (sample,))
+        a = draw_matrix(family, m, key.child(0), self.recorded.get(m))
+        return a, key.child(1).generator().standard_normal(m), key.child(2)
+
+
+def load_recorded(path: Path, sizes: tuple[int, ...]) -> dict[int, F64]:
+    """Leaf blocks by size from an .npz of recorded systems (`amcsim train --snapshots`). Raises CampaignError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            systems = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise CampaignError(f"recorded systems {path} cannot be read: {str(error).splitlines()[0]}") from None
+    try:
+        return {m: leaf_blocks(systems, m) for m in sizes}
+    except ValueError as error:
+        raise CampaignError(f"{path}: {error}") from None
+
+
+def load_campaign(path: Path | str) -> Campaign:
+    """Read a campaign file; `spec` is a preset or a spec file beside it, `recorded_file` an .npz beside it.
+
+    Raises CampaignError or SpecError, one sentence.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CampaignError(f"campaign file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CampaignError(f"campaign file {path} cannot be read: {str(error).splitlines()[0]}") from None
+    name = data.get("spec")
+    if not isinstance(name, str):
+        raise CampaignError(f"{path}: spec = {name!r} must name a preset ({', '.join(preset_names())}) or a spec file")
+    data["spec"] = load_spec(name if name in preset_names() else path.parent / name)
+    recorded = data.pop("recorded_file", None)
+    if recorded is not None:
+        if not isinstance(recorded, str):
+            raise CampaignError(f"{path}: recorded_file = {recorded!r} must be a file name")
+        sizes = data.get("sizes")
+        data["recorded"] = load_recorded(path.parent / recorded, tuple(s for s in sizes or () if isinstance(s, int)))
+    try:
+        return Campaign.model_validate(data)
+    except ValidationError as error:
+        raise CampaignError(f"{path}: {sentence(error)}") from None

@@ -1,0 +1,192 @@
+"""The fit: cell law from single-cell sweeps, amplifier from single-amplifier runs, both refined on the campaign's circuits."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from amcsim._types import F64
+from amcsim.access import on_resistance
+from amcsim.campaign.design import Campaign
+from amcsim.campaign.families import draw_matrix
+from amcsim.campaign.sample import Samples, error_of_error
+from amcsim.mapping import inverse_for_ranging, voltage_scale
+from amcsim.netlist.deck import OPTIONS, library_text, opamp_parameters
+from amcsim.ngspice.session import session_for
+from amcsim.nodal.inv import build
+from amcsim.nodal.verdict import judge
+from amcsim.realisation import realise
+from amcsim.solvers.surrogate import SurrogateProgrammed
+from amcsim.specs import Spec
+from amcsim.status import Status
+from amcsim.streams import Key
+from amcsim.surrogate.inv import program
+from amcsim.surrogate.model import CellLaw, Domain, Figures, Surrogate, fit_cell_law
+
+__all__ = ["answers", "fit", "measure_amplifier", "measure_cell", "usable"]
+
+_VERDICT_CIRCUITS = 400
+"""Circuits of each family on which the fast verdict is held against the full one."""
+
+
+def device_range(spec: Spec) -> tuple[float, float]:
+    """Device conductances that programming can realise, S (gaussian: to six standard deviations)."""
+    reach = spec.programming.tolerance * {"ideal": 0.0, "uniform": 1.0}.get(spec.programming.model, 6.0)
+    low, high = max(spec.cell.g_min - reach, 0.1 * spec.cell.g_min), spec.cell.g_max + reach
+    series = on_resistance(spec.cell) if spec.programming.verify == "cell" else 0.0
+    return low, high / (1.0 - high * series)
+
+
+def measure_cell(spec: Spec, conductances: int, voltages: int) -> tuple[F64, F64, F64]:
+    """Single-cell sweeps in ngspice: (device conductances S, bit-line voltages V, currents A), flat."""
+    half = np.linspace(0.05, 1.0, max(voltages // 2, 2)) * spec.cell.v_read_max
+    cell = "cell_1r" if spec.cell.access == "none" else f"wl bulk cell_1t1r w={spec.cell.w:.12g} l={spec.cell.l:.12g}"
+    deck = "\n".join(
+        [
+            "single-cell sweep",
+            library_text(spec),
+            "Vbl bl 0 dc 0.1",
+            f"Vwl wl 0 dc {spec.cell.wordline:.12g}",
+            f"Vbulk bulk 0 dc {spec.cell.bulk:.12g}",
+            f"Xc bl 0 {cell} g=1e-4",
+            ".options reltol=1e-7 abstol=1e-15 vntol=1e-12",
+            ".end",
+            "",
+        ]
+    )
+    session = session_for(deck)
+    rows = []
+    for g in np.geomspace(*device_range(spec), conductances).tolist():
+        for v in [*(-half[::-1]).tolist(), *half.tolist()]:
+            session.alter({"r.xc.rr": 1.0 / g, "vbl": v})
+            rows.append((g, v, -float(session.op(["i(vbl)"])[0])))
+    g, v, current = np.array(rows).T
+    return g, v, current
+
+
+def measure_amplifier(spec: Spec) -> tuple[float, float]:
+    """(open-loop gain, output resistance ohm) of the op-amp in ngspice, at an output of a third of v_read_max."""
+    if spec.opamp.model == "ideal":
+        return 1e12, 0.0
+    parameters = " ".join(f"{k}={v:.12g}" for k, v in opamp_parameters(spec).items())
+    deck = "\n".join(
+        [
+            "open-loop amplifier",
+            library_text(spec),
+            f"Vdd vdd 0 dc {spec.opamp.supply:.12g}",
+            f"Vss vss 0 dc {-spec.opamp.supply:.12g}",
+            "Vin inn 0 dc 0",
+            f"Xa inn out vdd vss opamp_{spec.opamp.model} {parameters} vos=0",
+            "Rl out 0 1e12",
+            OPTIONS + " abstol=1e-15 vntol=1e-12",
+            ".end",
+            "",
+        ]
+    )
+    session = session_for(deck)
+    drive = spec.cell.v_read_max / 3.0 / spec.opamp.gain
+
+    def slope(load: float) -> float:
+        out = []
+        for v in (-drive, drive):
+            session.alter({"vin": v, "rl": load})
+            out.append(float(session.op(["v(out)"])[0]))
+        return (out[0] - out[1]) / (2 * drive)
+
+    light, heavy = slope(1e12), slope(1e3)
+    return light, 1e3 * (light / heavy - 1.0)
+
+
+def usable(samples: Samples) -> np.ndarray:
+    """(n,): samples whose numbers the fit and the figures use: ngspice's verdict is ok or a read-disturb bound, with an answer."""
+    answered: np.ndarray = np.isfinite(samples.x).all(axis=1) & (samples.status <= Status.SATURATED)
+    return answered
+
+
+def answers(surrogate: Surrogate, spec: Spec, samples: Samples) -> tuple[F64, F64]:
+    """The surrogate on the samples' own realisations: (x (n, m) V, status (n,))."""
+    handle = SurrogateProgrammed(samples.a, spec, samples.realisation, program(surrogate, spec, samples.realisation))
+    x, status, _ = handle.answer(samples.volts[..., None])
+    return x[..., 0], status[:, 0]
+
+
+def fit(campaign: Campaign, samples: dict[int, Samples], ngspice_version: str) -> Surrogate:
+    """Fit on the samples that are not held out; figures are of those that are. `samples` by matrix size."""
+    spec = campaign.spec
+    g, v, current = measure_cell(spec, campaign.sweep_conductances, campaign.sweep_voltages)
+    law, rms = fit_cell_law(g, v, current)
+    gain, ro = measure_amplifier(spec)
+    low, high = device_range(spec)
+    domain = Domain(sizes=tuple(sorted(campaign.sizes)), g_min=low * 0.999, g_max=high * 1.001, v_max=spec.cell.v_read_max)
+    start = Surrogate(
+        spec=spec, cell=law, gain=gain, output_resistance=ro, fast_verdict=True, domain=domain, ngspice_version=ngspice_version,
+        campaign_sha256=campaign.sha256,
+    )
+    held = {m: np.array([campaign.held_out(int(i)) for i in s.ids]) for m, s in samples.items()}
+    seen = [s.take(~held[m] & usable(s)) for m, s in samples.items()]
+    fitted = _refine(start, [s for s in seen if s.ids.size])
+    checked, agree = _check_fast_verdict(fitted, campaign)
+    fitted = fitted.model_copy(update={"fast_verdict": agree})
+    kept = [s.take(held[m] & usable(s)) for m, s in samples.items()]
+    errors, relative = [], []
+    for s in (s for s in kept if s.ids.size):
+        x, _ = answers(fitted, spec, s)
+        errors.append(error_of_error(x, s.x, s.linear_answer(spec)))
+        relative.append(np.linalg.norm(x - s.x, axis=1) / np.linalg.norm(s.x, axis=1))
+    every = np.concatenate(errors) if errors else np.zeros(0)
+    if not every.size:
+        raise ValueError("no held-out circuit of the campaign has an answer: nothing vouches for the fit")
+    figures = Figures(
+        samples=every.size,
+        error_of_error_median=float(np.median(every)),
+        error_of_error_p95=float(np.percentile(every, 95)),
+        relative_error_median=float(np.median(np.concatenate(relative))),
+        cell_law_rms=rms,
+        certificates_checked=checked,
+    )
+    return fitted.model_copy(update={"figures": figures})
+
+
+def _refine(start: Surrogate, seen: list[Samples]) -> Surrogate:
+    """Scale on-resistance and gain to the circuits themselves (robust least squares of the error of error)."""
+    if not seen or start.cell.r0 == 0:
+        return start
+
+    def with_scales(p: F64) -> Surrogate:
+        cell = CellLaw(**{k: value * (1 + float(p[0])) for k, value in start.cell.model_dump().items()})
+        return start.model_copy(update={"cell": cell, "gain": start.gain * (1 + float(p[1]))})
+
+    batches = [(s, s.linear_answer(start.spec)) for s in seen]
+
+    def residuals(p: F64) -> F64:
+        model = with_scales(p)
+        parts = []
+        for s, linear in batches:
+            x = program(model, model.spec, s.realisation).outputs(s.volts[..., None])[0][..., 0]
+            scale = np.maximum(np.linalg.norm(s.x - linear, axis=1), 1e-3 * np.linalg.norm(s.x, axis=1))
+            parts.append(((x - s.x) / scale[:, None]).ravel())
+        return np.concatenate(parts)
+
+    found = least_squares(residuals, np.zeros(2), loss="soft_l1", f_scale=1e-3, x_scale=1e-3, bounds=(-0.2, 0.2))
+    return with_scales(found.x)
+
+
+def _check_fast_verdict(surrogate: Surrogate, campaign: Campaign) -> tuple[int, bool]:
+    """(circuits judged fast, whether the full verdict agreed on every one: unstable, or stable and settled)."""
+    spec, checked, agree = campaign.spec, 0, True
+    for family in campaign.samples:
+        for m in campaign.sizes:
+            key = Key(campaign.seed, (campaign.total, m))
+            count = _VERDICT_CIRCUITS if m <= 8 else 40
+            a = np.stack([draw_matrix(family, m, key.child(0, i), campaign.recorded.get(m)) for i in range(count)])
+            r = realise(a, spec, key.child(1))
+            b = key.child(2).generator().standard_normal((count, m, 1))
+            volts = b * voltage_scale(inverse_for_ranging(a), b, spec)[:, None, :]
+            array = program(surrogate, spec, r)
+            for k in np.flatnonzero(array.certified | array.unstable).tolist():
+                model = build(spec, r[k], surrogate.cell.r0)
+                point = model.operating_point(volts[k])
+                _, status, _ = judge(model, volts[k], point.u, point.current, point.converged)
+                checked += 1
+                agree &= (status[0] == Status.UNSTABLE) if array.unstable[k] else (status[0] <= Status.SATURATED)
+    return checked, bool(agree)

@@ -1,0 +1,30 @@
+"""The surrogates that come with the package (amcsim.calibration)."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+
+import numpy as np
+
+from amcsim.specs import Spec
+from amcsim.surrogate.model import DomainError, Surrogate, load_surrogate
+
+__all__ = ["shipped_surrogate"]
+
+
+def shipped_surrogate(spec: Spec, m: int) -> Surrogate:
+    """The shipped surrogate that may stand for (m, m) circuits of `spec`. Raises DomainError where there is none."""
+    whole_range = np.array([spec.cell.g_min, spec.cell.g_max])
+    reasons = []
+    for entry in sorted(files("amcsim.calibration").iterdir(), key=lambda e: e.name):
+        if not entry.name.endswith("surrogate.json"):
+            continue
+        with as_file(entry) as path:
+            surrogate = load_surrogate(path)
+        try:
+            surrogate.require(spec, m, whole_range)
+        except DomainError as error:
+            reasons.append(f"{entry.name}: {error}")
+        else:
+            return surrogate
+    raise DomainError("no shipped surrogate fits: " + ("; ".join(reasons) or "there is none") + " (make one: amcsim calibrate)")
