@@ -1,0 +1,14 @@
+"""The command line. Only Typer is imported here: each command imports what it needs when it runs."""
+
+from amcsim.cli import data, doctor, netlist, solve, train, waves
+from amcsim.cli._app import app
+
+__all__ = ["app", "main"]
+
+for group in (doctor, netlist, solve, waves, train, data):
+    group.register(app)
+
+
+def main() -> None:
+    """Entry point of `amcsim`."""
+    app(prog_name="amcsim")

@@ -1,0 +1,113 @@
+"""The application, its commands' last line of defence, and the options that commands share.
+
+Exit status: 0 done (a solve that ends in any status is done), 1 the computation failed, 2 bad input. Standard output
+carries the result, standard error everything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+__all__ = [
+    "Json",
+    "MatrixFile",
+    "RhsFile",
+    "Seed",
+    "SpecName",
+    "SurrogateFile",
+    "app",
+    "circuit_group",
+    "command",
+]
+
+app = typer.Typer(
+    name="amcsim",
+    help="SPICE-level co-simulation of analog matrix computing with RRAM.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_FILES = ".npy, .csv or .txt; '-' is standard input"
+MatrixFile = Annotated[str, typer.Option("--matrix", metavar="FILE", help=f"Matrix, {_FILES}.")]
+RhsFile = Annotated[str, typer.Option("--rhs", metavar="FILE", help=f"Right-hand side (several as columns), {_FILES}.")]
+SpecName = Annotated[
+    str, typer.Option("--spec", metavar="FILE|PRESET", help="Technology: a TOML file, 'ideal' or 'pku_350nm'.")
+]
+SurrogateFile = Annotated[
+    str | None, typer.Option("--surrogate", metavar="FILE", help="Surrogate file (default: the shipped one).")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Names the random draws: programming errors, offsets, data, order.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from amcsim import __version__
+
+        typer.echo(f"amcsim {__version__}")
+
+
+def command(group: typer.Typer, name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as a command whose errors end as one sentence on standard error, without traceback."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        @group.command(name, **settings)
+        @wraps(function)
+        def run(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except (typer.Exit, typer.Abort):
+                raise
+            except Exception as error:  # noqa: BLE001 (a user gets a sentence, whatever went wrong)
+                _end(error)
+
+        return function
+
+    return register
+
+
+def circuit_group(name: str, summary: str) -> typer.Typer:
+    """A command with a circuit after it, such as `solve inv`; `mvm` is refused until its release."""
+    group = typer.Typer(name=name, help=summary, no_args_is_help=True)
+
+    @command(
+        group,
+        "mvm",
+        help="The MVM circuit: comes with a later release.",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
+    def mvm() -> None:
+        raise ValueError(f"`{name} mvm` comes with a later release; this one has `{name} inv`")
+
+    return group
+
+
+def _end(error: Exception) -> NoReturn:
+    """Exit with the error's sentence; AMCSIM_DEBUG=1 shows the traceback instead."""
+    if os.environ.get("AMCSIM_DEBUG") or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+        raise error
+    sentence = " ".join(str(error).split())
+    code = 1
+    kind = type(error).__name__
+    if isinstance(error, ModuleNotFoundError):
+        extra = "amcsim[training]" if error.name == "torch" else error.name
+        sentence = f"this command needs the Python package {error.name}: pip install '{extra}'"
+    elif isinstance(error, ValueError) and kind != "LinAlgError":
+        code = 2
+    elif isinstance(error, OSError) and error.strerror:
+        sentence = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    elif isinstance(error, MemoryError):
+        sentence = "not enough memory for a problem of this size"
+    elif kind not in ("NgspiceError", "NgspiceTimeout"):
+        sentence = f"unexpected {kind}: {sentence} (AMCSIM_DEBUG=1 shows where)"
+    typer.echo(f"amcsim: {sentence}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,123 @@
+"""Matrices and right-hand sides from files and standard input; what is wrong is one sentence (ValueError)."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from amcsim._types import F64
+from amcsim.mapping import check_matrix
+
+__all__ = ["check_output", "load_matrix", "load_problem", "load_rhs"]
+
+_MAGIC = b"\x93NUMPY"
+_ENDINGS = (".npy", ".csv", ".txt")
+
+
+def load_problem(matrix: str, rhs: str) -> tuple[F64, F64]:
+    """A (m, m) and b, (m,) or (m, k), from two sources of which one may be `-`. Raises ValueError."""
+    if matrix == rhs == "-":
+        raise ValueError("--matrix and --rhs cannot both be '-': standard input can be read only once")
+    a = load_matrix(matrix)
+    return a, load_rhs(rhs, a.shape[0])
+
+
+def load_matrix(source: str) -> F64:
+    """A square matrix (m, m). Raises ValueError."""
+    what = f"matrix {_name(source)}"
+    array, _ = _load(source, what)
+    if array.ndim != 2:
+        raise ValueError(f"{what} has shape {array.shape}; it must be two-dimensional")
+    return check_matrix(array, what=what)
+
+
+def load_rhs(source: str, m: int) -> F64:
+    """Right-hand sides for a matrix of m rows: (m,) or (m, k).
+
+    In text, m numbers in a row or in a column are one right-hand side (m,). Raises ValueError.
+    """
+    what = f"right-hand side {_name(source)}"
+    array, is_text = _load(source, what)
+    if is_text and 1 in array.shape and array.size == m:
+        array = array.ravel()
+    if array.ndim not in (1, 2) or array.shape[0] != m:
+        raise ValueError(f"{what} has shape {array.shape}; this matrix needs ({m},) or ({m}, k)")
+    checked = check_matrix(array.reshape(m, -1), square=False, what=what)
+    return checked.reshape(array.shape)
+
+
+def check_output(path: Path, endings: tuple[str, ...] = ()) -> None:
+    """Raise ValueError unless `path` can be written, one of `endings` given, before the work starts."""
+    if endings and path.suffix.lower() not in endings:
+        raise ValueError(f"output {path}: the ending must be one of {', '.join(endings)}")
+    if path.is_dir():
+        raise ValueError(f"output {path} is a folder; give a file")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"output {path}: the folder {path.absolute().parent} does not exist")
+
+
+def _name(source: str) -> str:
+    return "on standard input" if source == "-" else source
+
+
+def _load(source: str, what: str) -> tuple[np.ndarray, bool]:
+    """The array, and whether it came as text."""
+    path = Path(source)
+    if source == "-":
+        content = sys.stdin.buffer.read()
+        is_text = not content.startswith(_MAGIC)
+    else:
+        ending = path.suffix.lower()
+        if ending not in _ENDINGS:
+            raise ValueError(f"{what}: the ending must be one of {', '.join(_ENDINGS)}")
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise ValueError(f"{what} does not exist") from None
+        except OSError as error:
+            raise ValueError(f"{what} cannot be read: {error.strerror}") from None
+        is_text = ending != ".npy"
+    return (_text(content, what) if is_text else _npy(content, what)), is_text
+
+
+def _npy(content: bytes, what: str) -> np.ndarray:
+    try:
+        array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, MemoryError, TypeError, SyntaxError, OverflowError, RecursionError) as error:
+        if "allow_pickle" in str(error):
+            raise ValueError(f"{what} holds Python objects, not real numbers") from None
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{what} is no readable .npy file: {first}") from None
+    return np.asarray(array)
+
+
+def _text(content: bytes, what: str) -> F64:
+    """Rows of numbers between commas or blanks; `#` starts a comment."""
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{what} is no text of rows of numbers") from None
+    rows: list[list[float]] = []
+    for number, line in enumerate(lines, 1):
+        line = line.partition("#")[0].strip()
+        if not line:
+            continue
+        words = [word.strip() for word in line.split(",")] if "," in line else line.split()
+        rows.append([_number(word, f"{what}, line {number}, column {k}") for k, word in enumerate(words, 1)])
+        if len(words) != len(rows[0]):
+            raise ValueError(f"{what}, line {number} has {len(words)} numbers, but the first row has {len(rows[0])}")
+    if not rows:
+        raise ValueError(f"{what} is empty")
+    return np.array(rows)
+
+
+def _number(word: str, where: str) -> float:
+    try:
+        if "_" in word:  # Python reads 1_0 as 10
+            raise ValueError(word)
+        return float(word)
+    except ValueError:
+        raise ValueError(f"{where} holds {word[:40]!r}, not a real number" if word else f"{where} is blank") from None
