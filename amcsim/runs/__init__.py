@@ -5,7 +5,7 @@ from __future__ import annotations
 from .executor import TaskError, WorkerFailure, default_workers, run
 from .files import atomic_write, json_text, write_bytes, write_json, write_text
 from .manifest import write_manifest
-from .progress import progress
+from .progress_bar import progress
 from .store import Store, StoreError, StoreFullError
 
 __all__ = [

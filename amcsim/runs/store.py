@@ -53,7 +53,7 @@ class Store:
     def __init__(self, path: str | os.PathLike[str], campaign: str) -> None:
         self._path = os.fspath(path)
         with self._sentences():
-            self._db = sqlite3.connect(self._path, isolation_level=None, timeout=2.0)
+            self._db = sqlite3.connect(self._path, isolation_level=None, timeout=0.5)
         try:
             self._open(campaign)
         except BaseException:

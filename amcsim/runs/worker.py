@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -26,21 +27,17 @@ def main(handle: int, parent: int) -> None:
     pipe: Connection[Message, Any] = Connection(handle)
     number: int | None = None
     try:
-        try:
-            task, kwargs, initializer = pipe.recv()
-            if initializer is not None:
-                initializer()
-            pipe.send((None, None, None))
-            while (chunk := pipe.recv()) is not None:
-                for number, payload in chunk:
-                    pipe.send((number, task(payload, **kwargs), None))
-                number = None
-        except (EOFError, BrokenPipeError):
-            return  # the parent is gone, or has closed its end
-        except Exception as error:  # noqa: BLE001  (whatever it is, it travels back as text)
+        task, kwargs, initializer = pipe.recv()
+        if initializer is not None:
+            initializer()
+        pipe.send((None, None, None))
+        while (chunk := pipe.recv()) is not None:
+            for number, payload in chunk:
+                pipe.send((number, task(payload, **kwargs), None))
+            number = None
+    except Exception as error:  # noqa: BLE001  (whatever it is, it travels back as text)
+        with suppress(OSError):  # no one there: the error was that the parent is gone
             pipe.send((number, traceback.format_exc(), _last_line(error)))
-    finally:
-        sys.stderr.flush()
 
 
 def _die_with_parent(handle: int, parent: int) -> None:
