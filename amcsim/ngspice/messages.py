@@ -8,10 +8,12 @@ from pathlib import Path
 
 __all__ = ["NgspiceError", "NgspiceTimeout", "fatal_line", "warning_lines"]
 
-# These mean that there is no answer, whatever the exit status. (A resistor without value is solved as 1 mohm.)
+# These mean that there is no answer, whatever the exit status. (39 solves a resistor without value as 1 mohm, 46 leaves
+# it out.)
 _FATAL = re.compile(
     r"simulation\(s\) aborted|doanalyses:|fatal error|simulation interrupted|not parsed|any circuits loaded"
-    r"|cannot recover|resistance to low|^error\b|undefined parameter|cannot compute substitute|unknown subckt",
+    r"|cannot recover|resistance to low|resistor .* is too small|instance line, ignored|^error\b|undefined parameter"
+    r"|cannot compute substitute|unknown subckt",
     re.IGNORECASE,
 )
 # Printed while Newton iterates and recovers, or when a .meas finds nothing, which is the caller's to judge; a failed

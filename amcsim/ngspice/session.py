@@ -48,7 +48,8 @@ class Session:
     def load(self, deck: str) -> None:
         """Parse a deck (title in the first line, no .control section), replacing the circuit before.
 
-        Raises NgspiceError with ngspice's complaint; a deck with an undefined parameter kills the library for good.
+        Raises NgspiceError with ngspice's complaint. An undefined parameter, in ngspice 46 also a missing include, kills
+        the library for good.
         """
         if re.search(r"^\s*\.control\b", deck, re.IGNORECASE | re.MULTILINE):
             raise NgspiceError("a session's deck must not hold a .control section: the session gives the commands")
