@@ -48,7 +48,7 @@ class Session:
     def load(self, deck: str) -> None:
         """Parse a deck (title in the first line, no .control section), replacing the circuit before.
 
-        Raises NgspiceError with ngspice's complaint. An undefined parameter, in ngspice 46 also a missing include, kills
+        Raises NgspiceError with ngspice's complaint. An undefined parameter, in ngspice 46 a missing include too, kills
         the library for good.
         """
         if re.search(r"^\s*\.control\b", deck, re.IGNORECASE | re.MULTILINE):
@@ -78,14 +78,18 @@ class Session:
     def alter(self, values: Mapping[str, float]) -> None:
         """Set device values by ngspice's names: `{"r.xc0_0.rr": 5000.0, "v.xa0.vos": 1e-3, "vin0": -0.1}` (ohm, V, F).
 
+        Only values that differ from those set before are sent.
         Raises NgspiceError for a device that the deck does not hold, ValueError for a value that is not finite or a
         name that is no device's; none of the values is set then.
         """
         for name, value in values.items():
             if not math.isfinite(value):
                 raise ValueError(f"{name} = {value!r} cannot be set: the value must be finite")
-        self._command_all([f"alter {_device(name)} = {float(value)!r}" for name, value in values.items()])
-        self._values.update(values)
+        known = self._values
+        named = ((_device(name), float(value)) for name, value in values.items())
+        changed = {name: value for name, value in named if known.get(name) != value}
+        self._command_all([f"alter {name} = {value!r}" for name, value in changed.items()])
+        known.update(changed)
 
     def alter_pulse(self, source: str, pulse: Sequence[float]) -> None:
         """Replace the PULSE of a source: low, high (V), delay, rise, fall, width, period (s). Raises NgspiceError."""
@@ -174,7 +178,8 @@ class Session:
         library = self._library
         if self._stale and self._deck is not None:
             self._parse(self._deck)
-            self.alter(self._values)
+            values, self._values = self._values, {}
+            self.alter(values)
             for source, pulse in self._pulses.items():
                 self.alter_pulse(source, pulse)
         library.lines.clear()
@@ -221,10 +226,10 @@ def session_for(deck: str) -> Session:
 
 @lru_cache(maxsize=16384)
 def _device(name: str) -> str:
-    """The name, seen to be one word that cannot be taken for another command. Raises ValueError."""
+    """The name as ngspice keeps it, seen to be one word that cannot be taken for a command. Raises ValueError."""
     if not re.fullmatch(r"[\w.#-]+", name):
         raise ValueError(f"{name!r} is not the name of a device")
-    return name
+    return name.lower()
 
 
 @lru_cache(maxsize=4096)
