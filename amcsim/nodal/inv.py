@@ -228,10 +228,15 @@ class InvModel:
     @cached_property
     def unit_peaks(self) -> F64:
         """Largest |u(t)| of the linear step responses to `unit_points`, (8m, m + 1); stable circuits only."""
-        slowest = -1.0 / self.poles[0].real if self.poles.size else 0.0
-        times = np.geomspace(0.02 / self.spec.opamp.gbw, max(10.0 * slowest, 1.0 / self.spec.opamp.gbw), 96)
-        peaks: F64 = np.abs(self.unit_points + self.step_residue(self.unit_points, times)).max(axis=0)
+        response = self.unit_points + self.step_residue(self.unit_points, self.response_times)
+        peaks: F64 = np.abs(response).max(axis=0)
         return peaks
+
+    @cached_property
+    def response_times(self) -> F64:
+        """Instants (s) that show the peaks of a step response: from the amplifiers' time scale to the slowest pole's."""
+        slowest = -1.0 / self.poles[0].real if self.poles.size else 0.0
+        return np.geomspace(0.02 / self.spec.opamp.gbw, max(10.0 * slowest, 1.0 / self.spec.opamp.gbw), 96)
 
     @cached_property
     def unit_residue(self) -> F64:

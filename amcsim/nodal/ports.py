@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csc_array
@@ -78,40 +79,62 @@ def reduce_to_ports(
     inner, outer = channel_capacitances(spec.cell)
     share = g * on_resistance / (1.0 + g * on_resistance)  # of the bit-line in the inner node's voltage
     bl, sl = number[cells.bl], number[cells.sl]
-    conductance = _stamp(
+    conductance = _assemble(
         n,
-        [
-            (number[network.resistors.a], number[network.resistors.b], 1.0 / network.resistors.value),
-            (bl, sl, g / (1.0 + g * on_resistance)),
-        ],
+        _two_terminal(number[network.resistors.a], number[network.resistors.b], 1.0 / network.resistors.value),
+        _two_terminal(bl, sl, g / (1.0 + g * on_resistance)),
     )
-    capacitance = _stamp(n, [(number[network.capacitors.a], number[network.capacitors.b], network.capacitors.value)])
-    if inner > 0:
-        rows = np.concatenate([bl, bl, sl, sl])
-        columns = np.concatenate([bl, sl, bl, sl])
-        rest = 1.0 - share
-        values = inner * np.concatenate([share * share, share * rest, share * rest, rest * rest])
-        values[3 * g.size :] += outer
-        capacitance = capacitance + csc_array((values, (rows, columns)), shape=(n, n))
+    rest = 1.0 - share
+    channel = [
+        (bl, bl, inner * share * share),
+        (bl, sl, inner * share * rest),
+        (sl, bl, inner * share * rest),
+        (sl, sl, inner * rest * rest + outer),
+    ]
+    wiring = _two_terminal(number[network.capacitors.a], number[network.capacitors.b], network.capacitors.value)
+    capacitance = _assemble(n, wiring, channel if inner > 0 else [])
     p, i = slice(0, n_ports), slice(n_ports, n)
-    y, c = conductance[p, p].toarray(), capacitance[p, p].toarray()
+    y, c = _dense(conductance[p, p]), _dense(capacitance[p, p])
     if n > n_ports:
-        coupling = conductance[i, p].toarray()
-        factors = splu(conductance[i, i].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-        transfer = -factors.solve(coupling)
+        coupling = _dense(conductance[i, p])
+        transfer = -_solve(conductance[i, i], coupling)
         y = y + coupling.T @ transfer
         half = capacitance[p, i] @ transfer
         c = c + half + half.T + transfer.T @ (capacitance[i, i] @ transfer)
     return Ports(y, c)
 
 
-def _stamp(n: int, tables: list[tuple[I64, I64, F64]]) -> csc_array:
-    """Laplacian-like sum of two-terminal elements; node -1 is ground."""
-    rows, columns, values = [], [], []
-    for a, b, value in tables:
-        for one, other, sign in ((a, a, 1.0), (b, b, 1.0), (a, b, -1.0), (b, a, -1.0)):
-            kept = (one >= 0) & (other >= 0)
-            rows.append(one[kept])
-            columns.append(other[kept])
-            values.append(sign * value[kept])
-    return csc_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(n, n))
+_Entries = list[tuple[I64, I64, F64]]
+_DENSE = 300
+"""Nodes up to which full matrices are faster than sparse ones."""
+
+
+def _two_terminal(a: I64, b: I64, value: F64) -> _Entries:
+    """Stamps of elements between nodes a and b."""
+    return [(a, a, value), (b, b, value), (a, b, -value), (b, a, -value)]
+
+
+def _assemble(n: int, *parts: _Entries) -> Any:
+    """Sum of the entries as an (n, n) matrix, full or sparse by its size; node -1 is ground and drops out."""
+    entries = [entry for part in parts for entry in part]
+    if not entries:
+        return np.zeros((n, n)) if n <= _DENSE else csc_array((n, n))
+    rows, columns, values = (np.concatenate(column) for column in zip(*entries, strict=True))
+    kept = (rows >= 0) & (columns >= 0)
+    rows, columns, values = rows[kept], columns[kept], values[kept]
+    if n <= _DENSE:
+        return np.bincount(rows * n + columns, values, n * n).reshape(n, n)
+    return csc_array((values, (rows, columns)), shape=(n, n))
+
+
+def _dense(matrix: Any) -> F64:
+    full: F64 = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
+    return full
+
+
+def _solve(matrix: Any, rhs: F64) -> F64:
+    if isinstance(matrix, np.ndarray):
+        return np.linalg.solve(matrix, rhs)
+    factors = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    answer: F64 = factors.solve(rhs)
+    return answer

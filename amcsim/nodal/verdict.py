@@ -104,7 +104,7 @@ def judge(
             mark(late, Status.UNSETTLED, Reason.WINDOW)
             left = np.flatnonzero(status == Status.OK)
         if left.size and model.limited and not certified(model):
-            for column in left[~_stays_linear(model, b[:, left])]:
+            for column in left[~_stays_linear(model, b[:, left], u[:, left])]:
                 _, ended = judge_start_up(transient(b[:, column]), x[:, column], tolerance)
                 if ended is not Reason.NONE:
                     status[column], reason[column] = Status.UNSTABLE, ended
@@ -137,13 +137,21 @@ def _kcl_holds(model: InvModel, b: F64, u: F64) -> Bool:
     return holds
 
 
-def _stays_linear(model: InvModel, b: F64) -> Bool:
-    """(k,): whether the linear response to stepping b, (m, k), is bound to keep within LINEAR_RANGE of every limit.
+def _stays_linear(model: InvModel, b: F64, u: F64) -> Bool:
+    """(k,): whether the linear response to stepping b, (m, k), to u, (8m, k), keeps within LINEAR_RANGE of every limit.
 
-    The peaks of the single inputs' responses are added up, a bound on the peak of their sum.
+    First by a bound, the peaks of the single inputs' responses added up; where that is too coarse, by the response.
     """
+    inside = _within_limits(model, model.unit_peaks @ np.concatenate([np.abs(b), np.ones((1, b.shape[1]))]))
+    coarse = np.flatnonzero(~inside)
+    if coarse.size:
+        response = u[:, coarse] + model.step_residue(u[:, coarse], model.response_times)
+        inside[coarse] = _within_limits(model, np.abs(response).max(axis=0))
+    return inside
+
+
+def _within_limits(model: InvModel, peaks: F64) -> Bool:
     m, op = model.m, model.spec.opamp
-    peaks = model.unit_peaks @ np.concatenate([np.abs(b), np.ones((1, b.shape[1]))])
     reach = op.slew_rate / (2 * math.pi * op.gbw)
     inside: Bool = (peaks[2 * m : 4 * m].max(axis=0) < LINEAR_RANGE * reach) & (
         peaks[4 * m :].max(axis=0) < LINEAR_RANGE * op.swing

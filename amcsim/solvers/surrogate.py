@@ -47,8 +47,8 @@ class SurrogateProgrammed(AnalogProgrammed):
         x[lost], status[lost], reason[lost] = np.nan, Status.UNSTABLE, Reason.POLE
         for index, model in self._doubtful.items():
             m = model.m
-            railed = (reason[index] == Reason.VOLTAGE) & model.stable
-            if railed.all():  # saturated whatever the transient: no need to follow it
+            railed = (status[index] == Status.SATURATED) & model.stable
+            if railed.all():  # out of range whatever the transient says: no need to follow it
                 continue
             b = volts[index][:, ~railed]
             point = model.operating_point(b)
