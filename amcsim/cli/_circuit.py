@@ -8,7 +8,6 @@ import numpy as np
 
 from amcsim._types import F64
 from amcsim.cli._input import load_problem
-from amcsim.nodal.inv import InvModel
 from amcsim.solvers.nodal import NodalProgrammed, NodalSolver
 from amcsim.specs import load_spec
 from amcsim.streams import Key
@@ -34,9 +33,16 @@ class Drawn:
         return self.volts.size
 
     @property
-    def model(self) -> InvModel:
-        """The nodal model."""
-        return self.handle.models[()]
+    def stop(self) -> float:
+        """Length of a transient that shows settling, s: thrice the linearised circuit's to 0.1 %, in two digits.
+
+        At least 1 us, at most the read window, which it is for an unstable circuit.
+        """
+        model, window = self.handle.models[()], self.handle.spec.converters.read_window
+        if not model.stable:
+            return window
+        settled = float(model.settling_time(model.operating_point(self.volts[:, None]).u, 1e-3)[0])
+        return float(f"{min(max(3 * settled, 1e-6), window):.1e}")
 
 
 def drawn(matrix: str, rhs: str, spec: str, seed: int) -> Drawn:

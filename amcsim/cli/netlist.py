@@ -27,7 +27,7 @@ def inv(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write the INV circuit of a matrix as a deck that runs alone with `ngspice -b` and prints the outputs.
+    """Write the INV circuit of a matrix as a deck that runs alone with `ngspice -b` and prints the outputs and their settling time.
 
     Outputs are volts: x is the output over the volts for one unit of x, which the deck's title gives.
     """
@@ -44,7 +44,7 @@ def inv(
     circuit = drawn(matrix, rhs, spec, seed)
     title = f"INV {circuit.m}x{circuit.m}, seed {seed}, {circuit.unit:.9g} V for one unit of x"
     deck = inv_deck(circuit.handle.spec, circuit.handle.realisation, circuit.volts, circuit.expected, title)
-    text = standalone_text(deck)
+    text = standalone_text(deck, circuit.stop)
     if out == "-":
         typer.echo(text, nl=False)
         return

@@ -49,7 +49,7 @@ def train(
     """Train a classifier of four handwritten characters; print its curves, the solver's errors and what was spent."""
     from amcsim.cli._input import check_output
     from amcsim.cli._output import print_json
-    from amcsim.runs.progress import progress
+    from amcsim.runs import progress
     from amcsim.solvers.stack import leaf_solver, training_stack
     from amcsim.specs import load_spec
     from amcsim.training.loop import TrainConfig

@@ -10,12 +10,11 @@ import typer
 from amcsim.cli._app import Json, MatrixFile, RhsFile, Seed, SpecName, circuit_group, command
 
 if TYPE_CHECKING:
-    from amcsim._types import F64
     from amcsim.analysis.waveforms import Waveforms
-    from amcsim.nodal.inv import InvModel
 
 __all__ = ["register"]
 
+_PICTURES = (".png", ".svg", ".pdf")
 _BEFORE = 0.05
 """Part of the transient that lies before the step."""
 
@@ -59,7 +58,7 @@ def inv(
     if stop is not None and not 1e-9 <= stop <= 10.0:
         raise ValueError(f"--stop = {stop:g} s: allowed is 1e-9 to 10 s")
     circuit = drawn(matrix, rhs, spec, seed)
-    length = _length(circuit.model, circuit.volts[:, None]) if stop is None else stop
+    length = circuit.stop if stop is None else stop
     delay = _BEFORE * length
     r = circuit.handle.realisation
     waves = transient(circuit.handle.spec, r, circuit.volts, length, step=length / 500, delay=delay)
@@ -95,18 +94,6 @@ def inv(
             "files": "  ".join(map(str, out)),
         }
     )
-
-
-_PICTURES = (".png", ".svg", ".pdf")
-
-
-def _length(model: InvModel, volts: F64) -> float:
-    """Three times the linearised circuit's settling to 0.1 %, from 1 us to the read window, to two digits, s."""
-    window = model.spec.converters.read_window
-    if not model.stable:
-        return window
-    settled = float(model.settling_time(model.operating_point(volts).u, 1e-3)[0])
-    return float(f"{min(max(3 * settled, 1e-6), window):.1e}")
 
 
 def _write(path: Path, waves: Waveforms, settling: float | None, tolerance: float, title: str) -> None:

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import amcsim as package
+from amcsim.cli._output import plain
+from amcsim.ngspice import doctor as rooms_doctor
+from amcsim.ngspice import read_raw, run_batch
+
+Amcsim = Callable[..., Any]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys\nfrom amcsim.cli import app\ntry: app(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    heavy = {"numpy", "scipy", "torch", "PySpice", "matplotlib", "xarray", "sklearn", "pydantic", "h5py", "distributed"}
+    assert loaded & heavy == set()
+    assert "typer" in loaded
+    for name in ("doctor", "netlist", "solve", "waves", "train", "data"):
+        assert f" {name} " in done.stdout
+
+
+def test_the_version_is_the_packages(amcsim: Amcsim) -> None:
+    assert amcsim("--version").out == f"amcsim {package.__version__}\n"
+
+
+def test_json_has_no_nan_and_only_its_own_types() -> None:
+    value = {1: np.array([1.0, np.nan]), "n": np.int64(3), "p": Path("a"), "i": float("inf"), "t": (True, None, "x")}
+    assert plain(value) == {"1": [1.0, None], "n": 3, "p": "a", "i": None, "t": [True, None, "x"]}
+
+
+def test_a_written_deck_runs_alone_and_prints_what_solve_gives(
+    amcsim: Amcsim, problem: list[str], tmp_path: Path
+) -> None:
+    deck = tmp_path / "deck.cir"
+    said = amcsim("netlist", "inv", *problem, "--seed", 5, "-o", deck, "--json").json
+    run = subprocess.run(
+        [shutil.which("ngspice") or "ngspice", "-n", "-b", deck],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    volts = [float(re.findall(rf"^v\(x{i}\) = (\S+)$", run.stdout, flags=re.MULTILINE)[0]) for i in range(4)]
+    x = amcsim("solve", "inv", *problem, "--seed", 5, "--backend", "ngspice", "--json").json["x"]
+    assert said["outputs"] == ["v(x0)", "v(x1)", "v(x2)", "v(x3)"]
+    assert np.array(volts) / said["volts_per_unit"] == pytest.approx(x, rel=1e-6)
+    assert volts == pytest.approx(said["expected_v"], abs=1e-4)
+    printed = amcsim("netlist", "inv", *problem, "--seed", 5, "-o", "-")
+    assert (printed.code, printed.out) == (0, deck.read_text())
+
+
+def test_netlist_refuses_what_it_cannot_write(amcsim: Amcsim, problem: list[str], tmp_path: Path) -> None:
+    assert "both want standard output" in amcsim("netlist", "inv", *problem, "-o", "-", "--json").complaint
+    assert "does not exist" in amcsim("netlist", "inv", *problem, "-o", tmp_path / "no" / "deck.cir").complaint
+    np.save(tmp_path / "two.npy", np.ones((4, 2)))
+    two = [*problem[:2], "--rhs", tmp_path / "two.npy"]
+    assert "2 columns; this command takes one" in amcsim("netlist", "inv", *two, "-o", tmp_path / "d.cir").complaint
+
+
+def test_waves_writes_a_picture_a_raw_file_for_ngspice_and_a_table(
+    amcsim: Amcsim, problem: list[str], tmp_path: Path
+) -> None:
+    files = [tmp_path / f"w{ending}" for ending in (".png", ".raw", ".csv")]
+    said = amcsim("waves", "inv", *problem, *[word for file in files for word in ("-o", file)], "--json").json
+    assert said["files"] == [str(file) for file in files]
+    solved = amcsim("solve", "inv", *problem, "--backend", "ngspice", "--json").json
+    assert said["x"] == pytest.approx(solved["x"], rel=2e-3)  # what is left to settle after three settling times
+    assert 0.1e-6 < said["settling_time_s"] < said["stop_s"] / 2
+
+    assert files[0].read_bytes().startswith(b"\x89PNG")
+    header, *rows = files[2].read_text().splitlines()
+    names = header.split(",")
+    table = np.array([[float(word) for word in row.split(",")] for row in rows])
+    assert names[:5] == ["time_s", "v(x0)", "v(x1)", "v(x2)", "v(x3)"]
+    assert table[-1, 1:5].tolist() == said["outputs"]
+    (plot,) = read_raw(files[1])
+    assert np.array_equal(plot.data.T, table)
+
+    # settling read from the table by its definition, to the grid of time points
+    error = np.linalg.norm(table[:, 1:5] - table[-1, 1:5], axis=1) / np.linalg.norm(table[-1, 1:5])
+    last = table[np.flatnonzero(error > 0.01)[-1], 0] - 0.05 * said["stop_s"]
+    assert last <= said["settling_time_s"] <= last + said["stop_s"] / 400
+
+    deck = f"load\nV1 a 0 1\n.control\nload {files[1]}\nprint length(time) v(x2)[length(time)-1]\nquit\n.endc\n.end\n"
+    log = run_batch(deck).log
+    assert f"length(time) = {len(rows):.6e}" in log
+    assert f"= {said['outputs'][2]:.6e}" in log
+
+
+def test_a_circuit_that_does_not_settle_at_its_operating_point_has_no_settling_time(
+    amcsim: Amcsim, tmp_path: Path
+) -> None:
+    """A saddle: the step drives the unstable mode into the amplifiers' limits."""
+    np.save(tmp_path / "a.npy", np.diag([1.0, -1.0]))
+    np.save(tmp_path / "b.npy", np.ones(2))
+    problem = ["--matrix", tmp_path / "a.npy", "--rhs", tmp_path / "b.npy"]
+    ended = amcsim("waves", "inv", *problem, "-o", tmp_path / "w.csv", "--stop", 2e-5)
+    assert ended.code == 0
+    assert "does not settle at its operating point" in ended.out
+
+
+def test_waves_refuses_endings_and_lengths_before_it_runs(amcsim: Amcsim, problem: list[str], tmp_path: Path) -> None:
+    assert "ending must be one of .png" in amcsim("waves", "inv", *problem, "-o", tmp_path / "w.gif").complaint
+    for stop in ("0", "-1e-6", "nan", "100"):
+        refused = amcsim("waves", "inv", *problem, "-o", tmp_path / "w.csv", "--stop", stop)
+        assert "allowed is 1e-9 to 10 s" in refused.complaint
+    assert list(tmp_path.glob("w.*")) == []
+
+
+def test_data_says_where_and_how_many(amcsim: Amcsim, tmp_path: Path) -> None:
+    said = amcsim("data", "--json").json
+    assert (said["data"], said["train_images"], said["test_images"]) == ("digits", 200, 400)
+    assert said["classes"] == ["3", "5", "8", "9"]
+    refused = amcsim("data", "letters", "--emnist", tmp_path)
+    assert refused.code == 2
+    assert "emnist-letters-train-images-idx3-ubyte.gz" in refused.err
+
+
+def test_training_prints_one_entry_an_epoch_and_the_counts(amcsim: Amcsim) -> None:
+    said = amcsim("train", "--epochs", 2, "--json").json
+    assert [len(said[name]) for name in ("accuracy", "loss")] == [2, 2]
+    assert (said["counts"]["steps"], said["counts"]["update_vectors"]) == (4, 16)
+    assert said["epochs_to_full_accuracy"] is None
+    assert said["errors"]["update_same_step_mean"] < 1e-12
+
+
+def test_a_step_on_arrays_takes_139_inversions_and_28_or_12_programmings(amcsim: Amcsim) -> None:
+    """Seed paper, Fig. 13: 15 (A_conv) + 9 (A_fc) + 4 (each G twice), or 6 + 4 + 2 kept arrays."""
+    for schedule, programmings in (("paper", 28), ("reuse", 12)):
+        options = ["--solver", "nodal", "--spec", "ideal", "--schedule", schedule, "--max-steps", 1, "--passes", 1]
+        said = amcsim("train", *options, "--json").json
+        assert said["counts"]["analog_solves"] == 139
+        assert said["counts"]["array_programmings"] == programmings
+        assert said["errors"]["lp_vectors"] == said["errors"]["hp_vectors"] == 139
+        assert said["errors"]["lp_arrays"] == programmings
+
+
+def test_training_refuses_options_that_do_not_go_together(amcsim: Amcsim, tmp_path: Path) -> None:
+    for options, words in (
+        (["--passes", 1], "go with analog solvers"),
+        (["--optimizer", "sgd", "--solver", "nodal"], "'kfac' only"),
+        (["--snapshots", tmp_path / "s.csv"], "ending must be one of .npz"),
+        (["--spec", "none"], "neither a file nor a preset"),
+        (["--emnist", tmp_path], "'letters' only"),
+    ):
+        refused = amcsim("train", *options, "--epochs", 1, "--json")
+        assert (refused.code, refused.out) == (2, "")
+        assert words in refused.err
+    for options in (["--epochs", 0], ["--optimizer", "lbfgs"], ["--passes", 0]):
+        assert amcsim("train", *options).code == 2
+
+
+def test_doctor_exits_1_where_something_required_is_missing(amcsim: Amcsim, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = rooms_doctor.Check("Python", True, "3.11")
+    optional = rooms_doctor.Check("KLU solver", False, "from version 42 on", "apt-get it", required=False)
+    missing = rooms_doctor.Check("ngspice", False, "not found", "apt-get install ngspice")
+    monkeypatch.setattr(rooms_doctor, "check", lambda: [good, optional])
+    ended = amcsim("doctor", "--json")
+    assert (ended.code, ended.json["ok"], len(ended.json["checks"])) == (0, True, 2)
+    assert ended.json["checks"][1]["fix"] == "apt-get it"
+    monkeypatch.setattr(rooms_doctor, "check", lambda: [good, missing])
+    ended = amcsim("doctor")
+    assert ended.code == 1
+    assert "ngspice: apt-get install ngspice" in ended.out
