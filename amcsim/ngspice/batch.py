@@ -35,7 +35,7 @@ quit
 """
 _FILE_LIMIT = 4 << 30
 """Bytes that a raw file or a log may reach."""
-_MEASURE = re.compile(r"^([a-z_]\w*)\s*=\s*([-+.\deE]+|failed)", re.IGNORECASE)
+_MEASURE = re.compile(r"^([a-z_]\w*) *=  +([-+]?\d[-+.\de]*)(?: |$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,15 +183,8 @@ def _answer(
 
 
 def _measures(lines: list[str]) -> dict[str, float]:
-    """`name = value` lines of the measurement sections of a log."""
-    found: dict[str, float] = {}
-    inside = False
-    for line in lines:
-        if "Measurements for" in line:
-            inside = True
-        elif inside and (match := _MEASURE.match(line)) and match[2] != "failed":
-            found[match[1].lower()] = float(match[2])
-    return found
+    """Values that .meas lines, or `meas` in a control section, printed; `print` leaves one blank after its `=`."""
+    return {match[1].lower(): float(match[2]) for line in lines if (match := _MEASURE.match(line))}
 
 
 def _before_end(deck: str, addition: str) -> str:

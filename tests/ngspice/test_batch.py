@@ -96,8 +96,13 @@ def test_measures_are_read_and_a_failed_one_is_missing() -> None:
 
 
 def test_a_deck_with_its_own_control_section_runs_it() -> None:
-    result = run_batch("c\nV1 a 0 3\nR1 a 0 1k\n.control\nop\nprint v(a)\n.endc\n.end\n")
-    assert "v(a) = 3.0" in result.log
+    body = "V1 a 0 pulse(0 3 0 1u 1u 1 2)\nR1 a 0 1k\n"
+    result = run_batch(
+        f"c\n{body}.control\ntran 1n 2u\nmeas tran rise trig v(a) val=1 rise=1 targ v(a) val=2 rise=1\n"
+        "let half=3/2\nprint half\n.endc\n.end\n"
+    )
+    assert "half = 1.5" in result.log
+    assert result.measures == {"rise": pytest.approx(1e-6 / 3, rel=1e-6)}
     assert result.plots == ()
 
 
