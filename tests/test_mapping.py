@@ -71,7 +71,7 @@ def test_voltages_fill_the_range_without_leaving_it(m: int, data: st.DataObject)
     assert (fullest[asked] >= 0.5 * (1 - 1e-12)).all()  # twice the scale would leave the range
 
 
-@given(st.floats(5e-324, 1e308), st.sampled_from([1.0, -1.0]))
+@given(st.floats(5e-324, 1e307), st.sampled_from([1.0, -1.0]))
 def test_inputs_of_any_size_come_back(size: float, sign: float) -> None:
     b = np.array([[sign * size]])
     scale = voltage_scale(np.eye(1), b, IDEAL)

@@ -18,7 +18,16 @@ from amcsim.topology.network import Network, Table
 if TYPE_CHECKING:
     from PySpice.Spice.Netlist import Circuit
 
-__all__ = ["Deck", "alterations", "array_text", "deck_text", "library_text", "opamp_parameters", "to_circuit"]
+__all__ = [
+    "Deck",
+    "alterations",
+    "array_text",
+    "deck_text",
+    "library_text",
+    "opamp_parameters",
+    "standalone_text",
+    "to_circuit",
+]
 
 OPTIONS = ".options reltol=1e-5"
 RISE_TIME = 10e-9
@@ -77,8 +86,14 @@ def library_text(spec: Spec) -> str:
     return "\n".join([*texts, wanted.group(0)])
 
 
+def _number(value: float) -> str:
+    """The value exactly, in few digits where they suffice."""
+    short = f"{value:.12g}"
+    return short if float(short) == value else repr(value)
+
+
 def _assignments(parameters: dict[str, float]) -> str:
-    return " ".join(f"{name}={value:.12g}" for name, value in parameters.items())
+    return " ".join(f"{name}={_number(value)}" for name, value in parameters.items())
 
 
 def _two_terminal(letter: str, table: Table, nodes: Sequence[str]) -> Iterable[str]:
@@ -95,7 +110,7 @@ def array_text(deck: Deck) -> str:
     g = np.stack([deck.realisation.g_pos, deck.realisation.g_neg])[net.cells.array, net.cells.row, net.cells.column]
     tail = "cell_1r" if cell.access == "none" else f"wl bulk cell_1t1r w={cell.w:.12g} l={cell.l:.12g}"
     cells = (
-        f"X{name} {nodes[bl]} {nodes[sl]} {tail} g={value:.17g}"
+        f"X{name} {nodes[bl]} {nodes[sl]} {tail} g={_number(value)}"
         for name, bl, sl, value in zip(
             net.cells.names, net.cells.bl.tolist(), net.cells.sl.tolist(), g.tolist(), strict=True
         )
@@ -125,8 +140,9 @@ def _testbench(deck: Deck) -> list[tuple[str, str, list[str], dict[str, float] |
             ("V", "bulk", ["bulk", "0"], f"dc {spec.cell.bulk:.12g}"),
         ]
     for name, node, b in zip(net.sources.names, net.sources.node.tolist(), deck.inputs.tolist(), strict=True):
-        step = f"pulse(0 {-b:.17g} {deck.step_delay:.12g} {RISE_TIME:.12g} {RISE_TIME:.12g} 1 2)"
-        rows.append(("V", name, [nodes[node], "0"], f"dc {-b:.17g} {step}"))
+        volts = _number(0.0 - b)  # no "-0"
+        step = f"pulse(0 {volts} {deck.step_delay:.12g} {RISE_TIME:.12g} {RISE_TIME:.12g} 1 2)"
+        rows.append(("V", name, [nodes[node], "0"], f"dc {volts} {step}"))
     amplifier, inverter = opamp_parameters(spec), _inverter_parameters(spec)
     for name, inn, out, vos in zip(
         net.amplifiers.names, net.amplifiers.inverting, net.amplifiers.output, r.offset.tolist(), strict=True
@@ -159,6 +175,28 @@ def deck_text(deck: Deck, analyses: Sequence[str] = ()) -> str:
         else:
             lines.append(f"X{name} {' '.join(nodes)} {kind} {_assignments(value)}")
     return "\n".join([*lines, array_text(deck), _nodesets(deck), OPTIONS, *analyses, ".end", ""])
+
+
+def standalone_text(deck: Deck, stop: float = 20e-6) -> str:
+    """The deck with a control section, for `ngspice -b`: prints the operating point's outputs, then the settling time.
+
+    Settling is that of the answer's norm to 1 %, from the input step at deck.step_delay, in a transient to `stop` (s).
+    """
+    outputs = [f"v({deck.network.nodes[node]})" for node in deck.network.ports["x"].tolist()]
+    commands = [
+        ".control",
+        "set numdgt=9",
+        "option noinit",
+        "op",
+        *(f"print {x}" for x in outputs),
+        f"tran {stop / 400:.6g} {stop:.6g}",
+    ]
+    commands += ["let last = length(time) - 1", "let square = 0 * time", "let size = 0"]
+    for x in outputs:
+        commands += [f"let square = square + ({x} - {x}[last])^2", f"let size = size + {x}[last]^2"]
+    commands += ["let error = sqrt(square / size)"]
+    commands += [f"meas tran settling_to_1pct trig at={deck.step_delay:.6g} targ error val=0.01 fall=last"]
+    return deck_text(deck, [*commands, "quit", ".endc"])
 
 
 def to_circuit(deck: Deck) -> Circuit:
