@@ -133,8 +133,10 @@ def _dense(matrix: Any) -> F64:
 
 
 def _solve(matrix: Any, rhs: F64) -> F64:
+    answer: F64
     if isinstance(matrix, np.ndarray):
-        return np.linalg.solve(matrix, rhs)
-    factors = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-    answer: F64 = factors.solve(rhs)
+        answer = np.asarray(np.linalg.solve(matrix, rhs), dtype=np.float64)
+    else:
+        factors = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+        answer = factors.solve(rhs)
     return answer

@@ -120,7 +120,7 @@ def relaxed(r: Realisation, b: F64, spec: Spec) -> tuple[F64, F64]:
             rows[v, m + j] -= r.g_neg[i, j]
         rows[v, v] += spec.g_unit
         known[v] = -spec.g_unit * b[i]
-    u: F64 = np.linalg.solve(rows, known)
+    u = np.asarray(np.linalg.solve(rows, known), dtype=np.float64)
     return u[:m], u[m : 2 * m]
 
 
