@@ -32,6 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -77,7 +78,7 @@ def command(group: typer.Typer, name: str, **settings: Any) -> Callable[[Callabl
 
 def circuit_group(name: str, summary: str) -> typer.Typer:
     """A command with a circuit after it, such as `solve inv`; `mvm` is refused until its release."""
-    group = typer.Typer(name=name, help=summary, no_args_is_help=True)
+    group = typer.Typer(name=name, help=summary, no_args_is_help=True, rich_markup_mode=None)
 
     @command(
         group,

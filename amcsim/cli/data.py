@@ -27,9 +27,10 @@ def data(
     emnist: EmnistFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Prepare a data set (letters are fetched once and cached) and say where it is and how many images it has.
+    """Prepare the images that training takes.
 
-    digits: scikit-learn's 3, 5, 8, 9, offline. letters: handwritten m, a, n, c.
+    Says where they are and how many. digits: scikit-learn's 3, 5, 8, 9, offline. letters: handwritten m, a, n, c,
+    fetched once and cached.
     """
     from amcsim.cli._output import print_json, print_lines
     from amcsim.streams import Key

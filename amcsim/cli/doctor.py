@@ -15,7 +15,10 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check Python, ngspice, libngspice, PySpice and PyTorch; exit 1 where something required is missing."""
+    """Check that this machine can run decks.
+
+    Looks at Python, ngspice, libngspice, PySpice and PyTorch; exit 1 where something required is missing.
+    """
     from dataclasses import asdict
 
     from amcsim.cli._output import print_json, print_table

@@ -27,8 +27,9 @@ def inv(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write the INV circuit of a matrix as a deck that runs alone with `ngspice -b` and prints the outputs and their settling time.
+    """Write the INV circuit of a matrix as a deck.
 
+    It runs alone with `ngspice -b` and prints the outputs of the operating point, then their settling time to 1 % after a step of the inputs.
     Outputs are volts: x is the output over the volts for one unit of x, which the deck's title gives.
     """
     from amcsim.analysis.inv import inv_deck

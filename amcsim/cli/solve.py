@@ -32,9 +32,9 @@ def inv(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Solve A x = b with the closed-loop INV circuit and compare with the exact solution.
+    """Solve A x = b with the closed-loop INV circuit.
 
-    Any status is a done computation; x is null where the circuit has no answer (unstable, not_converged).
+    The exact solution stands beside it. Any status is a done computation; x is null where the circuit has no answer (unstable, not_converged).
     """
     from amcsim.cli._input import load_problem
     from amcsim.cli._output import print_json

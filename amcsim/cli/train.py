@@ -46,7 +46,10 @@ def train(
     emnist: EmnistFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Train a classifier of four handwritten characters; print its curves, the solver's errors and what was spent."""
+    """Train a small classifier through any solver.
+
+    Four handwritten characters, the paper's network; prints the curves, the solver's errors and what was spent.
+    """
     from amcsim.cli._input import check_output
     from amcsim.cli._output import print_json
     from amcsim.runs import progress

@@ -41,9 +41,9 @@ def inv(
     tolerance: Annotated[float, typer.Option(min=1e-6, max=0.5, help="Settled within this part of the answer.")] = 0.01,
     as_json: Json = False,
 ) -> None:
-    """Step the inputs of an INV circuit in ngspice; write its waveforms and say when they settled.
+    """Step the inputs of an INV circuit in ngspice.
 
-    Settling counts from the step until all outputs together stay within the tolerance of their end; it is null where
+    Writes the waveforms and says when they settled. Settling counts from the step until all outputs together stay within the tolerance of their end; it is null where
     they do not settle, or settle elsewhere than at the operating point of the same circuit.
     """
     import numpy as np
@@ -51,7 +51,7 @@ def inv(
     from amcsim.analysis.inv import operating_points, transient
     from amcsim.cli._circuit import drawn
     from amcsim.cli._input import check_output
-    from amcsim.cli._output import number, print_json, print_lines
+    from amcsim.cli._output import number, print_json, print_lines, print_table
 
     for path in out:
         check_output(path, (*_PICTURES, ".raw", ".csv"))
@@ -61,7 +61,7 @@ def inv(
     length = circuit.stop if stop is None else stop
     delay = _BEFORE * length
     r = circuit.handle.realisation
-    waves = transient(circuit.handle.spec, r, circuit.volts, length, step=length / 500, delay=delay)
+    waves = transient(circuit.handle.spec, r, circuit.volts, length, delay=delay)
     end = waves.matrix("x")[-1]
     point = operating_points(circuit.handle.spec, r, circuit.volts[:, None])[: circuit.m, 0]
     found = waves.settling_time(tolerance=tolerance)
@@ -83,17 +83,13 @@ def inv(
     if as_json:
         print_json(result)
         return
-    print_lines(
-        {
-            f"settling to {100 * tolerance:g} %": "does not settle at its operating point"
-            if settling is None
-            else f"{1e6 * settling:.4g} us",
-            "overshoot": "  ".join(f"{100 * v:.3g} %" for v in waves.overshoot()),
-            "outputs": "  ".join(number(v, "V") for v in end.tolist()),
-            "x": "  ".join(number(v) for v in (end / circuit.unit).tolist()),
-            "files": "  ".join(map(str, out)),
-        }
-    )
+    rows = [
+        [f"x{i}", *map(number, row)]
+        for i, row in enumerate(np.stack([end, point, 100 * waves.overshoot(), end / circuit.unit], axis=1).tolist())
+    ]
+    print_table(["output", "at the end (V)", "operating point (V)", "overshoot (%)", "x"], rows)
+    settled = "does not settle at its operating point" if settling is None else f"{1e6 * settling:.4g} us"
+    print_lines({f"settling to {100 * tolerance:g} %": settled, "files": "  ".join(map(str, out))})
 
 
 def _write(path: Path, waves: Waveforms, settling: float | None, tolerance: float, title: str) -> None:

@@ -14,6 +14,7 @@ import amcsim as package
 from amcsim.cli._output import plain
 from amcsim.ngspice import doctor as rooms_doctor
 from amcsim.ngspice import read_raw, run_batch
+from amcsim.ngspice.batch import ngspice_path
 
 Amcsim = Callable[..., Any]
 
@@ -43,13 +44,8 @@ def test_a_written_deck_runs_alone_and_prints_what_solve_gives(
 ) -> None:
     deck = tmp_path / "deck.cir"
     said = amcsim("netlist", "inv", *problem, "--seed", 5, "-o", deck, "--json").json
-    run = subprocess.run(
-        [shutil.which("ngspice") or "ngspice", "-n", "-b", deck],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-    )
+    ngspice = [ngspice_path(), "-n", "-b", deck]
+    run = subprocess.run(ngspice, capture_output=True, text=True, check=True, cwd=tmp_path)
     volts = [float(re.findall(rf"^v\(x{i}\) = (\S+)$", run.stdout, flags=re.MULTILINE)[0]) for i in range(4)]
     x = amcsim("solve", "inv", *problem, "--seed", 5, "--backend", "ngspice", "--json").json["x"]
     assert said["outputs"] == ["v(x0)", "v(x1)", "v(x2)", "v(x3)"]

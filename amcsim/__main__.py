@@ -1,0 +1,5 @@
+"""`python -m amcsim` is `amcsim`."""
+
+from amcsim.cli import main
+
+main()
