@@ -29,8 +29,8 @@ def inv(
 ) -> None:
     """Write the INV circuit of a matrix as a deck.
 
-    It runs alone with `ngspice -b` and prints the outputs of the operating point, then their settling time to 1 % after a step of the inputs.
-    Outputs are volts: x is the output over the volts for one unit of x, which the deck's title gives.
+    It runs alone with `ngspice -b` and prints the outputs of the operating point, then their settling time to 1 %
+    after a step of the inputs. Outputs are volts: x is the output over the volts for one unit of x, in the deck's title.
     """
     from amcsim.analysis.inv import inv_deck
     from amcsim.cli._circuit import drawn

@@ -34,7 +34,8 @@ def inv(
 ) -> None:
     """Solve A x = b with the closed-loop INV circuit.
 
-    The exact solution stands beside it. Any status is a done computation; x is null where the circuit has no answer (unstable, not_converged).
+    The exact solution stands beside it. Any status is a done computation; x is null where the circuit has no answer
+    (unstable, not_converged).
     """
     from amcsim.cli._input import load_problem
     from amcsim.cli._output import print_json

@@ -43,8 +43,9 @@ def inv(
 ) -> None:
     """Step the inputs of an INV circuit in ngspice.
 
-    Writes the waveforms and says when they settled. Settling counts from the step until all outputs together stay within the tolerance of their end; it is null where
-    they do not settle, or settle elsewhere than at the operating point of the same circuit.
+    Writes the waveforms and says when they settled. Settling counts from the step until all outputs together stay
+    within the tolerance of their end; it is null where they do not settle, or settle elsewhere than at the operating
+    point of the same circuit.
     """
     import numpy as np
 
