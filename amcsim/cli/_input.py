@@ -12,7 +12,7 @@ import numpy as np
 from amcsim._types import F64
 from amcsim.mapping import check_matrix
 
-__all__ = ["check_output", "load_matrix", "load_problem", "load_rhs"]
+__all__ = ["check_output", "load_matrix", "load_problem", "load_rhs", "load_systems"]
 
 _MAGIC = b"\x93NUMPY"
 _ENDINGS = (".npy", ".csv", ".txt")
@@ -50,6 +50,23 @@ def load_rhs(source: str, m: int) -> F64:
     return checked.reshape(array.shape)
 
 
+def load_systems(path: Path) -> tuple[F64, F64]:
+    """Many systems of one size from an .npz: a (k, m, m) and b (k, m). Raises ValueError."""
+    what = f"matrices {path}"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            a, b = file["a"], file["b"]
+    except FileNotFoundError:
+        raise ValueError(f"{what} do not exist") from None
+    except KeyError:
+        raise ValueError(f"{what} must hold the arrays a (k, m, m) and b (k, m)") from None
+    except Exception as error:  # noqa: BLE001 (whatever a damaged archive fails with)
+        raise ValueError(f"{what} are no readable .npz file: {_first_line(error)}") from None
+    if a.ndim != 3 or b.shape != a.shape[:2]:
+        raise ValueError(f"{what} hold a of shape {a.shape} and b of shape {b.shape}, wanted (k, m, m) and (k, m)")
+    return check_matrix(a, what=f"a of {what}"), check_matrix(b, square=False, what=f"b of {what}")
+
+
 def check_output(path: Path, endings: tuple[str, ...] = ()) -> None:
     """Raise ValueError unless `path` can be written, one of `endings` given, before the work starts."""
     if endings and path.suffix.lower() not in endings:
@@ -58,6 +75,10 @@ def check_output(path: Path, endings: tuple[str, ...] = ()) -> None:
         raise ValueError(f"output {path} is a folder; give a file")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"output {path}: the folder {path.absolute().parent} does not exist")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _name(source: str) -> str:
@@ -92,8 +113,7 @@ def _npy(content: bytes, what: str) -> np.ndarray:
     except Exception as error:  # noqa: BLE001 (a damaged header fails in Python's tokenizer, parser, or allocation)
         if "allow_pickle" in str(error):
             raise ValueError(f"{what} holds Python objects, not real numbers") from None
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{what} is no readable .npy file: {first}") from None
+        raise ValueError(f"{what} is no readable .npy file: {_first_line(error)}") from None
     return np.asarray(array)
 
 

@@ -30,7 +30,7 @@ def inv(
     """Write the INV circuit of a matrix as a deck.
 
     It runs alone with `ngspice -b` and prints the outputs of the operating point, then their settling time to 1 %
-    after a step of the inputs. Outputs are volts: x is the output over the volts for one unit of x, in the deck's title.
+    after a step of the inputs. Outputs are volts: x is an output over the volts for one unit of x, in the deck's title.
     """
     from amcsim.analysis.inv import inv_deck
     from amcsim.cli._circuit import drawn

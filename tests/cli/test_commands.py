@@ -15,6 +15,8 @@ from amcsim.cli._output import plain
 from amcsim.ngspice import doctor as rooms_doctor
 from amcsim.ngspice import read_raw, run_batch
 from amcsim.ngspice.batch import ngspice_path
+from amcsim.specs import preset
+from amcsim.surrogate.model import CellLaw, Domain, Surrogate, save_surrogate
 
 Amcsim = Callable[..., Any]
 
@@ -168,3 +170,40 @@ def test_doctor_exits_1_where_something_required_is_missing(amcsim: Amcsim, monk
     ended = amcsim("doctor")
     assert ended.code == 1
     assert "ngspice: apt-get install ngspice" in ended.out
+
+
+def test_validate_gives_the_figures_by_name(amcsim: Amcsim, tmp_path: Path) -> None:
+    """Of a surrogate that knows its technology: without access devices and wires its errors are ngspice's tolerance."""
+    spec = preset("ideal").replace(opamp={"model": "linear", "gain": 1e4})
+    domain = Domain(sizes=(3,), g_min=1e-6, g_max=1e-3, v_max=0.3)
+    model = Surrogate(
+        spec=spec, cell=CellLaw(r0=0.0), gain=1e4, output_resistance=0.0, fast_verdict=True, domain=domain
+    )
+    save_surrogate(model, tmp_path / "s.json")
+    said = amcsim("validate", "inv", "--surrogate", tmp_path / "s.json", "--samples", 6, "--json").json
+    assert (said["samples"], said["samples_compared"], said["status_disagreements"]) == (6, 6, 0)
+    assert said["relative_error_median"] < 1e-6
+    assert said["error_of_error_median"] <= said["error_of_error_p95"] < 1e-2
+    for rate in ("surrogate_solves_per_s", "surrogate_solves_with_programming_per_s", "ngspice_solves_per_s"):
+        assert said[rate] > 0
+
+    a, b = np.stack([np.eye(3), np.diag([1.0, 2.0, 3.0])]), np.ones((2, 3))
+    np.savez(tmp_path / "mine.npz", a=a, b=b)
+    mine = ["--surrogate", tmp_path / "s.json", "--matrices", tmp_path / "mine.npz"]
+    ended = amcsim("validate", "inv", *mine)
+    assert ended.code == 0
+    assert re.search(r"^ngspice: ok +2$", ended.out, flags=re.MULTILINE)
+
+    np.savez(tmp_path / "bad.npz", a=a, b=b[:1])
+    for options, words in (
+        ([*mine, "--size", 3], "do not go with it"),
+        ([*mine[:3], tmp_path / "bad.npz"], "wanted (k, m, m) and (k, m)"),
+        ([*mine[:3], tmp_path / "no.npz"], "do not exist"),
+        ([*mine[:3], tmp_path / "s.json"], "no readable .npz"),
+        (["--spec", "ideal"], "no surrogate is shipped for 'ideal'"),
+        ([*mine[:2], "--recorded", tmp_path / "mine.npz", "--size", 4], "hold no leaf of size 4"),
+        ([*mine[:2], "--size", 4], "fitted for sizes 3, not 4"),
+    ):
+        refused = amcsim("validate", "inv", *options, "--json")
+        assert (refused.code, refused.out) == (2, "")
+        assert words in refused.err
