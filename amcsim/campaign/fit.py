@@ -49,7 +49,7 @@ def measure_cell(spec: Spec, conductances: int, voltages: int) -> tuple[F64, F64
             f"Vwl wl 0 dc {spec.cell.wordline:.12g}",
             f"Vbulk bulk 0 dc {spec.cell.bulk:.12g}",
             f"Xc bl 0 {cell} g=1e-4",
-            ".options reltol=1e-7 abstol=1e-15 vntol=1e-12",
+            OPTIONS + " abstol=1e-15 vntol=1e-12",
             ".end",
             "",
         ]
@@ -98,8 +98,11 @@ def measure_amplifier(spec: Spec) -> tuple[float, float]:
 
 
 def usable(samples: Samples) -> np.ndarray:
-    """(n,): samples whose numbers the fit and the figures use: ngspice's verdict is ok or a read-disturb bound, with an answer."""
-    answered: np.ndarray = np.isfinite(samples.x).all(axis=1) & (samples.status <= Status.SATURATED)
+    """(n,): samples whose numbers the fit and the figures use: those that ngspice's verdict calls ok.
+
+    A saturated circuit lies beyond the voltages of the surrogate's domain; there only its status is compared.
+    """
+    answered: np.ndarray = np.isfinite(samples.x).all(axis=1) & (samples.status == Status.OK)
     return answered
 
 
@@ -183,10 +186,14 @@ def _check_fast_verdict(surrogate: Surrogate, campaign: Campaign) -> tuple[int, 
             b = key.child(2).generator().standard_normal((count, m, 1))
             volts = b * voltage_scale(inverse_for_ranging(a), b, spec)[:, None, :]
             array = program(surrogate, spec, r)
-            for k in np.flatnonzero(array.certified | array.unstable).tolist():
+            for k in range(count):
                 model = build(spec, r[k], surrogate.cell.r0)
                 point = model.operating_point(volts[k])
                 _, status, _ = judge(model, volts[k], point.u, point.current, point.converged)
                 checked += 1
-                agree &= (status[0] == Status.UNSTABLE) if array.unstable[k] else (status[0] <= Status.SATURATED)
+                unstable = status[0] == Status.UNSTABLE
+                if array.certified[k]:
+                    agree &= status[0] <= Status.SATURATED
+                elif array.unstable[k] or array.calm[k] != model.stable:
+                    agree &= bool(unstable) and not array.calm[k]
     return checked, bool(agree)

@@ -29,7 +29,8 @@ __all__ = [
     "to_circuit",
 ]
 
-OPTIONS = ".options reltol=1e-5"
+OPTIONS = ".options reltol=1e-5 gmin=1e-15"
+"""gmin: the default 1e-12 S leaks 10 pA from each cell into a bulk at -5 V, 1e-5 of a solution."""
 RISE_TIME = 10e-9
 """Rise time of the input step, s."""
 

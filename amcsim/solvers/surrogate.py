@@ -29,34 +29,32 @@ class SurrogateProgrammed(AnalogProgrammed):
     array: InvArray
 
     @cached_property
-    def _doubtful(self) -> dict[tuple[int, ...], InvModel]:
-        """Circuits without a certificate, as nodal models with the fitted on-resistance."""
-        r0 = self.array.surrogate.cell.r0
-        return {
-            tuple(index): build(self.spec, self.realisation[tuple(index)], r0)
-            for index in np.argwhere(~(self.array.certified | self.array.unstable)).tolist()
-        }
+    def _models(self) -> dict[tuple[int, ...], InvModel]:
+        """Circuits that the fast verdict left open, as nodal models with the fitted on-resistance; filled as asked for."""
+        return {}
 
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
         """See AnalogProgrammed."""
-        x, xn = self.array.outputs(volts)
-        status, reason = self.array.bounds(volts, x, xn)
-        if self.array.certified.all():
+        array = self.array
+        x, xn = array.outputs(volts)
+        status, reason = array.bounds(volts, x, xn)
+        if array.certified.all():
             return x, status, reason
-        lost = self.array.unstable
-        x[lost], status[lost], reason[lost] = np.nan, Status.UNSTABLE, Reason.POLE
-        for index, model in self._doubtful.items():
-            m = model.m
-            railed = (status[index] == Status.SATURATED) & model.stable
-            if railed.all():  # out of range whatever the transient says: no need to follow it
+        x[array.unstable], status[array.unstable], reason[array.unstable] = np.nan, Status.UNSTABLE, Reason.POLE
+        for index in map(tuple, np.argwhere(~(array.certified | array.unstable)).tolist()):
+            open_ = ~(array.calm[index] & (status[index] == Status.SATURATED))
+            if not open_.any():  # out of range whatever the transient says: no need to follow it
                 continue
-            b = volts[index][:, ~railed]
+            if index not in self._models:
+                self._models[index] = build(self.spec, self.realisation[index], array.surrogate.cell.r0)
+            model, b = self._models[index], volts[index][:, open_]
+            m, mine, inverted = model.m, x[index][:, open_], xn[index][:, open_]
             point = model.operating_point(b)
-            u, mine = point.u.copy(), x[index][:, ~railed]
+            u = point.u.copy()
             inside = point.converged & np.isfinite(mine).all(axis=0)
-            u[:m, inside], u[m : 2 * m, inside] = mine[:, inside], xn[index][:, ~railed][:, inside]
+            u[:m, inside], u[m : 2 * m, inside] = mine[:, inside], inverted[:, inside]
             answer = judge(model, b, u, point.current, point.converged)
-            x[index][:, ~railed], status[index][~railed], reason[index][~railed] = answer
+            x[index][:, open_], status[index][open_], reason[index][open_] = answer
         return x, status, reason
 
 

@@ -8,8 +8,7 @@ With amplifiers v = Vos - x (1 + Ro D)/A0 and inverters xn = slope x + start (D:
 
     M x = g_unit b + known - dI(x, xn),
 
-dI the access device's curvature: -r0 g^3 (r_even V^2 + r_odd V|V|) - r_square r0^2 g^4 V^3 of every cell. M is inverted
-once; a right-hand side costs one product, one correction and its bounds.
+dI the access device's curvature: -r0 g^3 (r_even V^2 + r_odd V|V|) of every cell. M is inverted once; a right-hand side costs one product, one correction and its bounds.
 """
 
 from __future__ import annotations
@@ -44,16 +43,16 @@ class InvArray:
     """x at b = 0, (*batch, m), V."""
     inverter: tuple[F64, F64]
     """slope and start of xn = slope x + start, (*batch, m) each."""
-    correction: tuple[F64, F64]
-    """M^-1 times r0 g^3 of the positive and the negative array, (*batch, m, m) each."""
-    cubic: tuple[F64, F64] | None
-    """Likewise for r0^2 g^4, or None where r_square is 0."""
+    correction: F64
+    """M^-1 times r0 g^3 of the positive and the negative array side by side, (*batch, m, 2m)."""
     load: F64
     """Largest output conductance D of any amplifier, (*batch,), S."""
     certified: Bool
     """(*batch,): stable, settled and free of latched states by the fast certificate."""
     unstable: Bool
     """(*batch,): a real pole in the right half-plane for certain: det M < 0, while det(s E + M) > 0 at large s."""
+    calm: Bool
+    """(*batch,): all slow poles in the left half-plane, by the first moment: -eig(E^-1 M)."""
     surrogate: Surrogate
 
     def outputs(self, b: F64) -> tuple[F64, F64]:
@@ -63,9 +62,8 @@ class InvArray:
         slope, start = self.inverter
         xn = slope[..., None] * x + start[..., None]
         if law.r0 > 0:
-            x = x + self.correction[0] @ _bend(x, law.r_even, law.r_odd) + self.correction[1] @ _bend(xn, law.r_even, law.r_odd)
-            if self.cubic is not None:
-                x = x + law.r_square * (self.cubic[0] @ x**3 + self.cubic[1] @ xn**3)
+            both = np.concatenate([x, xn], axis=-2)
+            x = x + self.correction @ (both * (law.r_even * both + law.r_odd * np.abs(both)))
             xn = slope[..., None] * x + start[..., None]
         return x, xn
 
@@ -84,11 +82,6 @@ class InvArray:
                 if hit.any():
                     status[hit], reason[hit] = Status.SATURATED, why
         return status, reason
-
-
-def _bend(v: F64, even: float, odd: float) -> F64:
-    bent: F64 = v * (even * v + odd * np.abs(v))
-    return bent
 
 
 @lru_cache(maxsize=16)
@@ -183,23 +176,38 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
         bent = (law.r_even * g * g).reshape(n, 2, m, m) * offset[:, None, :, None]
         matrix = matrix - bent[:, 0] - bent[:, 1] * slope[:, None, :]
     inverse = _inverse(matrix)
-    cube = law.r0 * g**3
-    cubic = None
-    if law.r_square != 0 and law.r0 > 0:
-        quartic = (cube * (g * law.r0)).reshape(n, 2, m, m)
-        cubic = (_batch(inverse @ quartic[:, 0], batch), _batch(inverse @ quartic[:, 1], batch))
-    cube = cube.reshape(n, 2, m, m)
+    cube = np.swapaxes((law.r0 * g**3).reshape(n, 2, m, m), 1, 2).reshape(n, m, 2 * m)
+    certified = _certify(to_pos - to_neg, certificate_conductance(spec, within)) & surrogate.fast_verdict
+    unstable, calm = np.zeros(n, dtype=bool), certified.copy()
+    doubtful = np.flatnonzero(~certified)
+    if doubtful.size:
+        unstable[doubtful] = np.linalg.det(matrix[doubtful] / spec.g_unit) < 0
+        calm[doubtful] = _calm(matrix[doubtful], within[doubtful], to_neg[doubtful], spec)
     return InvArray(
         response=_batch(spec.g_unit * inverse, batch),
         rest=_batch(np.einsum("nij,nj->ni", inverse, known), batch),
         inverter=(_batch(slope, batch), _batch(start, batch)),
-        correction=(_batch(inverse @ cube[:, 0], batch), _batch(inverse @ cube[:, 1], batch)),
-        cubic=cubic,
+        correction=_batch(inverse @ cube, batch),
         load=_batch(np.maximum(load.max(axis=-1), load_inverter.max(axis=-1)), batch),
-        certified=_batch(_certify(to_pos - to_neg, certificate_conductance(spec, within)) & surrogate.fast_verdict, batch),
-        unstable=_batch(np.linalg.det(matrix / spec.g_unit) < 0, batch),
+        certified=_batch(certified, batch),
+        unstable=_batch(unstable & surrogate.fast_verdict, batch),
+        calm=_batch(calm & surrogate.fast_verdict, batch),
         surrogate=surrogate,
     )
+
+
+def _calm(matrix: F64, within: F64, to_neg: F64, spec: Spec) -> Bool:
+    """(n,): the circuit's slow poles, those of (s E + M) x = 0, lie in the left half-plane.
+
+    E is M(s)'s first moment: feedback capacitor, summing-node load over the amplifier's gain-bandwidth product, and the
+    inverters' lag 2/(2 pi gbw) + R C on the negative array.
+    """
+    m = matrix.shape[-1]
+    unity = 2 * math.pi * spec.opamp.gbw
+    moment = (2.0 / unity + spec.inverter.resistance * spec.inverter.feedback_capacitance) * to_neg
+    moment[:, np.arange(m), np.arange(m)] += spec.opamp.feedback_capacitance + np.diagonal(within, axis1=-2, axis2=-1) / unity
+    calm: Bool = (np.linalg.eigvals(np.linalg.solve(moment, matrix)).real > 0).all(axis=-1)
+    return calm
 
 
 def _batch(array: Any, batch: tuple[int, ...]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -33,7 +34,7 @@ class _Part(BaseModel):
 class CellLaw(_Part):
     """Series law of the access device, fitted to single-cell sweeps: with the inner node at v_n = I R_on,
 
-    R_on = r0 + r_even v_n + r_odd |v_n| + r_square v_n^2.
+    R_on = r0 + r_even v_n + r_odd |v_n|.
     """
 
     r0: float = Field(ge=0.0)
@@ -42,8 +43,6 @@ class CellLaw(_Part):
     """ohm/V: the channel's mean potential lowers the overdrive"""
     r_odd: float = 0.0
     """ohm/V: mobility reduction counts from the lower of both ends"""
-    r_square: float = 0.0
-    """ohm/V^2"""
 
     def conductance(self, g: F64) -> F64:
         """Small-signal conductance of a cell with device conductance g, S."""
@@ -97,21 +96,31 @@ class Surrogate(_Part):
         if m not in self.domain.sizes:
             sizes = ", ".join(str(s) for s in self.domain.sizes)
             raise DomainError(f"the surrogate was fitted for sizes {sizes}, not {m}; calibrate one for {m}")
-        drawn: dict[str, dict[str, float]] = {"opamp": {"offset_sigma": 0.0}, "inverter": {"mismatch_sigma": 0.0}}
-        for section in ("cell", "opamp", "inverter", "wire"):
-            mine = getattr(self.spec.replace(**drawn), section).model_dump()
-            theirs = getattr(spec.replace(**drawn), section).model_dump()
-            for key, value in mine.items():
-                if theirs[key] != value:
-                    raise DomainError(
-                        f"the surrogate was fitted with {section}.{key} = {value}, the spec has {theirs[key]}; calibrate one for it"
-                    )
+        difference = _technology_difference(self.spec, spec)
+        if difference:
+            raise DomainError(difference)
         low, high = float(g.min()), float(g.max())
         if low < self.domain.g_min * (1 - 1e-12) or high > self.domain.g_max * (1 + 1e-12):
             raise DomainError(
                 f"realised conductances {low:.3g} to {high:.3g} S leave the fitted range "
                 f"{self.domain.g_min:.3g} to {self.domain.g_max:.3g} S"
             )
+
+
+@lru_cache(maxsize=64)
+def _technology_difference(fitted: Spec, spec: Spec) -> str:
+    """What of the circuit's technology differs, as a sentence; empty where nothing does."""
+    drawn: dict[str, dict[str, float]] = {"opamp": {"offset_sigma": 0.0}, "inverter": {"mismatch_sigma": 0.0}}
+    for section in ("cell", "opamp", "inverter", "wire"):
+        mine = getattr(fitted.replace(**drawn), section).model_dump()
+        theirs = getattr(spec.replace(**drawn), section).model_dump()
+        for key, value in mine.items():
+            if theirs[key] != value:
+                return (
+                    f"the surrogate was fitted with {section}.{key} = {value}, the spec has {theirs[key]}; "
+                    "calibrate one for it"
+                )
+    return ""
 
 
 def save_surrogate(surrogate: Surrogate, path: Path) -> None:
@@ -143,15 +152,15 @@ def fit_cell_law(g: F64, v: F64, current: F64) -> tuple[CellLaw, float]:
     """Fit the series law to single-cell sweeps: device conductances g (S), bit-line voltages v (V), currents (A), all (n,).
 
     Returns the law and the root mean square relative residual of the current. The measured series resistance is
-    v/I - 1/g; the fit is linear in the four coefficients, weighted by the current share that it moves.
+    v/I - 1/g; the fit is linear in the three coefficients, weighted by the current share that it moves.
     """
     r = v / current - 1.0 / g
     if float(np.abs(r * g).max()) < 1e-9:
         return CellLaw(r0=0.0), float(np.sqrt(np.mean((r * g) ** 2)))
     inner = v - current / g
-    columns = np.stack([np.ones_like(inner), inner, np.abs(inner), inner**2], axis=1)
+    columns = np.stack([np.ones_like(inner), inner, np.abs(inner)], axis=1)
     weight = g * np.abs(v)
     solution = np.linalg.lstsq(columns * weight[:, None], r * weight, rcond=None)[0]
-    law = CellLaw(r0=float(solution[0]), r_even=float(solution[1]), r_odd=float(solution[2]), r_square=float(solution[3]))
+    law = CellLaw(r0=float(solution[0]), r_even=float(solution[1]), r_odd=float(solution[2]))
     rms = math.sqrt(float(np.mean(((columns @ solution - r) * g) ** 2)))
     return law, rms
