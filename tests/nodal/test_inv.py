@@ -115,7 +115,7 @@ def test_output_currents_are_those_of_ngspice() -> None:
 
 
 class Pencil:
-    """The whole linearised circuit, no node eliminated: (C s + G) u = 0, written from the design, not from topology/."""
+    """The whole linearised circuit, no node eliminated: (C s + G) u = 0; written from the design, not topology/."""
 
     def __init__(self, spec: Spec, r: Realisation) -> None:
         self.index: dict[str, int] = {}
