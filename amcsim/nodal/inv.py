@@ -234,7 +234,7 @@ class InvModel:
 
     @cached_property
     def response_times(self) -> F64:
-        """Instants (s) that show the peaks of a step response: from the amplifiers' time scale to the slowest pole's."""
+        """Instants (s) that show the peaks of a step response: from the amplifiers' scale to the slowest pole's."""
         slowest = -1.0 / self.poles[0].real if self.poles.size else 0.0
         return np.geomspace(0.02 / self.spec.opamp.gbw, max(10.0 * slowest, 1.0 / self.spec.opamp.gbw), 96)
 

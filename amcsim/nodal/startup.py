@@ -19,7 +19,7 @@ __all__ = ["start_up"]
 def start_up(model: InvModel, b: F64, times: F64) -> F64:
     """U at `times` (s, increasing) after input voltages b, (m,), are stepped on the circuit at rest; (t, 8m), V.
 
-    Where the state matrix has no capacitance on a node, 1e-11 s stands in for it: none of these decides stability.
+    Where a node may have no capacitance to ground, 1e-11 s stands in for it: none of these decides stability.
     """
     m, op = model.m, model.spec.opamp
     conductance, capacitance = model.conductance.copy(), model.capacitance.copy()
@@ -29,8 +29,9 @@ def start_up(model: InvModel, b: F64, times: F64) -> F64:
         capacitance[: 2 * m] /= ro
     scale = np.abs(np.diag(conductance))
     floor = 1e-11 * np.where(scale > 0, scale, 1.0)
-    short = np.diag(capacitance) < floor
-    capacitance[short, short] = floor[short]
+    # outputs, summing nodes and inverter inputs always: a capacitor between two of them alone has a singular matrix
+    short = (np.diag(capacitance) < floor) | (np.arange(8 * m) < 4 * m)
+    capacitance[short, short] += floor[short]
     inverse = np.linalg.inv(capacitance)
     w = model.excitation(b[:, None])[:, 0]
     offsets = np.concatenate([model.realisation.offset, model.realisation.inverter_offset])

@@ -28,6 +28,8 @@ LINEAR_RANGE = 0.25
 _KCL_TOLERANCE = 0.02
 _LATCH_TOLERANCE = 0.02
 """Relative distance from the DC point beyond which a settled transient has settled elsewhere."""
+_LEAST = 1e-4
+"""Norm of x, V, below which distances count as on this one: integration errors are no latched states."""
 
 
 def start_up_times(model: InvModel) -> F64:
@@ -85,7 +87,7 @@ def judge(
         if ended is Reason.NONE:
             status[column], reason[column] = Status.SATURATED, Reason.VOLTAGE
         else:
-            status[column], reason[column] = Status.UNSTABLE, ended
+            status[column], reason[column] = _status_of(ended), ended
     outputs = np.abs(np.concatenate([x, u[m : 2 * m]])).max(axis=0)
     if model.limited:
         mark(outputs > 0.95 * spec.opamp.swing, Status.SATURATED, Reason.VOLTAGE)
@@ -107,7 +109,7 @@ def judge(
             for column in left[~_stays_linear(model, b[:, left], u[:, left])]:
                 _, ended = judge_start_up(transient(b[:, column]), x[:, column], tolerance)
                 if ended is not Reason.NONE:
-                    status[column], reason[column] = Status.UNSTABLE, ended
+                    status[column], reason[column] = _status_of(ended), ended
     x[:, (status == Status.UNSTABLE) | (status == Status.NOT_CONVERGED)] = np.nan
     return x, status, reason
 
@@ -118,12 +120,18 @@ def judge_start_up(x: F64, expected: F64 | None, tolerance: float) -> tuple[F64,
     if not np.isfinite(x).all():
         return end, Reason.SIMULATOR
     last = x[x.shape[0] // 3 :]
-    size = max(float(np.linalg.norm(end)), 1e-6)
+    size = max(float(np.linalg.norm(end)), _LEAST)
     if float(np.ptp(last, axis=0).max()) > max(_LATCH_TOLERANCE, 3 * tolerance) * size:
         return end, Reason.OSCILLATION
-    if expected is not None and np.linalg.norm(end - expected) > _LATCH_TOLERANCE * np.linalg.norm(expected):
-        return end, Reason.LATCHED
+    if expected is not None:
+        size = max(float(np.linalg.norm(expected)), _LEAST)
+        if float(np.linalg.norm(end - expected)) > _LATCH_TOLERANCE * size:
+            return end, Reason.LATCHED
     return end, Reason.NONE
+
+
+def _status_of(ended: Reason) -> Status:
+    return Status.NOT_CONVERGED if ended is Reason.SIMULATOR else Status.UNSTABLE
 
 
 def _kcl_holds(model: InvModel, b: F64, u: F64) -> Bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from amcsim._types import F64, I64
 from amcsim.analysis.inv import operating_points, transient
 from amcsim.mapping import check_matrix
+from amcsim.ngspice.messages import NgspiceError
 from amcsim.nodal.verdict import judge, start_up_times
-from amcsim.realisation import realise
+from amcsim.realisation import Realisation, realise
 from amcsim.solvers.nodal import NodalProgrammed
 from amcsim.specs import Spec
 from amcsim.streams import Key
@@ -38,14 +40,20 @@ class CircuitProgrammed(NodalProgrammed):
             u[: 4 * m] = operating_points(self.spec, r, volts[index])
             times = start_up_times(model)
 
-            def run(b: F64, r=r, times=times, m=m) -> F64:  # type: ignore[no-untyped-def]
-                waves = transient(self.spec, r, b, float(times[-1]), from_rest=True)
-                x = waves.matrix("x")
-                return np.stack([np.interp(times, waves.time, x[:, i]) for i in range(m)], axis=1)
-
+            run = partial(_start_up, self.spec, r, times)
             current = model.output_current(u)
             x[index], status[index], reason[index] = judge(model, volts[index], u, current, point.converged, run)
         return x, status, reason
+
+
+def _start_up(spec: Spec, r: Realisation, times: F64, b: F64) -> F64:
+    """Outputs (t, m) at `times` of ngspice's transient from rest; NaN where it does not get to the end."""
+    try:
+        waves = transient(spec, r, b, float(times[-1]), from_rest=True)
+    except NgspiceError:
+        return np.full((times.size, b.size), np.nan)
+    x = waves.matrix("x")
+    return np.stack([np.interp(times, waves.time, x[:, i]) for i in range(b.size)], axis=1)
 
 
 @dataclass(frozen=True)
