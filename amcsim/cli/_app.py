@@ -102,13 +102,13 @@ def _end(error: Exception) -> NoReturn:
     if isinstance(error, ModuleNotFoundError):
         extra = "amcsim[training]" if error.name == "torch" else error.name
         sentence = f"this command needs the Python package {error.name}: pip install '{extra}'"
-    elif isinstance(error, ValueError) and kind != "LinAlgError":
+    elif isinstance(error, ValueError) and kind not in ("LinAlgError", "StoreFullError"):
         code = 2
     elif isinstance(error, OSError) and error.strerror:
         sentence = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     elif isinstance(error, MemoryError):
         sentence = "not enough memory for a problem of this size"
-    elif kind not in ("NgspiceError", "NgspiceTimeout"):
+    elif not type(error).__module__.startswith("amcsim."):  # ours are sentences already
         sentence = f"unexpected {kind}: {sentence} (AMCSIM_DEBUG=1 shows where)"
     typer.echo(f"amcsim: {sentence}", err=True)
     raise typer.Exit(code)

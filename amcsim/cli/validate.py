@@ -34,7 +34,10 @@ def inv(
     ] = None,
     recorded: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.npz", help="Fresh circuits of systems recorded by `train --snapshots`, too."),
+        typer.Option(
+            metavar="FILE.npz",
+            help="Draw from systems of `train --snapshots` too (default for 4x4: those shipped).",
+        ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Number of fresh circuits.")] = 200,
     size: Annotated[
@@ -48,6 +51,8 @@ def inv(
     error_of_error is the distance of the surrogate's answer from ngspice's over the circuit's own error. Rates are of
     one core, with ranging, bounds and verdict.
     """
+    from importlib.resources import as_file, files
+
     from amcsim.campaign.design import load_recorded
     from amcsim.campaign.validate import validate
     from amcsim.cli._input import load_systems
@@ -64,7 +69,10 @@ def inv(
     model = shipped_surrogate(shipped or SHIPPED) if surrogate is None else load_surrogate(surrogate)
     systems = None if matrices is None else load_systems(matrices)
     m = size or (4 if 4 in model.domain.sizes else max(model.domain.sizes))
-    blocks = None if recorded is None else load_recorded(recorded, (m,))[m]
+    shipped_systems = files("amcsim.calibration") / "kfac_systems.npz"
+    with as_file(shipped_systems) as path:
+        source = path if recorded is None and m == 4 and matrices is None else recorded
+        blocks = None if source is None else load_recorded(source, (m,))[m]
     with progress(samples if systems is None else len(systems[0]), "circuits") as advance:
         found = validate(
             model,

@@ -27,7 +27,7 @@ SHIPPED = "pku_350nm"
 
 def shipped_surrogate(preset: str = SHIPPED) -> Surrogate:
     """The surrogate that comes with the package for a preset. Raises SurrogateFileError where there is none."""
-    file = files("amcsim.calibration") / f"{preset}.json"
+    file = files("amcsim.calibration") / f"{preset}_4x4.surrogate.json"
     if not file.is_file():
         raise SurrogateFileError(f"no surrogate is shipped for {preset!r}: calibrate one and give its file")
     with as_file(file) as path:

@@ -207,3 +207,31 @@ def test_validate_gives_the_figures_by_name(amcsim: Amcsim, tmp_path: Path) -> N
         refused = amcsim("validate", "inv", *options, "--json")
         assert (refused.code, refused.out) == (2, "")
         assert words in refused.err
+
+
+def test_calibrate_fills_a_folder_and_goes_on_where_it_was(amcsim: Amcsim, tmp_path: Path) -> None:
+    campaign = tmp_path / "campaign.toml"
+    campaign.write_text('schema_version = 1\nspec = "ideal"\nsizes = [2]\nseed = 1\n[samples]\nwishart = 8\n')
+    first, second = (
+        amcsim("calibrate", campaign, "--out", tmp_path / "out", "--workers", 1, "--json").json for _ in range(2)
+    )
+    assert (first["circuits"], first["resumed"], second["resumed"]) == (8, 0, 8)
+    assert first["held_out"] == second["held_out"]
+    assert first["held_out"]["samples"] == 2
+    assert all(Path(file).is_file() for file in first["files"])
+    solve = ["solve", "inv", "--matrix", tmp_path / "m.csv", "--rhs", tmp_path / "r.csv", "--spec", "ideal"]
+    (tmp_path / "m.csv").write_text("1, 0.25\n0.25, 0.5\n")
+    (tmp_path / "r.csv").write_text("1, 2\n")
+    said = amcsim(*solve, "--backend", "surrogate", "--surrogate", tmp_path / "out" / "surrogate.json", "--json").json
+    assert said["relative_error"] < 1e-6
+
+    other = tmp_path / "other.toml"
+    other.write_text(campaign.read_text().replace("seed = 1", "seed = 2"))
+    for options, words in (
+        ([other, "--out", tmp_path / "out"], "samples.sqlite"),
+        ([campaign, "--out", campaign], "is a file; give a folder"),
+        ([tmp_path / "none.toml", "--out", tmp_path / "out"], "does not exist"),
+    ):
+        refused = amcsim("calibrate", *options)
+        assert refused.code == 2
+        assert words in refused.err

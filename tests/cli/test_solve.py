@@ -143,3 +143,14 @@ def test_a_failed_computation_is_one_sentence_and_exit_1(
         ended = amcsim("solve", "inv", *problem, "--backend", backend, "--json")
         assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
         assert words in ended.err
+
+
+def test_the_shipped_surrogate_solves_the_preset(amcsim: Amcsim, problem: list[str]) -> None:
+    """Of the 10 % that this drawn circuit is off, the surrogate leaves 0.5 % open at most."""
+    surrogate, spice = (
+        amcsim("solve", "inv", *problem, "--backend", backend, "--json").json for backend in ("surrogate", "ngspice")
+    )
+    distance = np.linalg.norm(np.subtract(surrogate["x"], spice["x"])) / np.linalg.norm(spice["x_exact"])
+    assert distance < 5e-3 * spice["relative_error"]
+    refused = amcsim("solve", "inv", *problem, "--backend", "surrogate", "--spec", "ideal").complaint
+    assert "the surrogate was fitted with" in refused

@@ -1,0 +1,58 @@
+"""`amcsim calibrate`: a campaign of circuits through ngspice, and the surrogate fitted to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amcsim.cli._app import Json, command
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "calibrate")(calibrate)
+
+
+def calibrate(
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN.toml", help="Which circuits, of which technology.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to fill; interrupted runs go on there.")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that run ngspice (default: one a core).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit a surrogate to a campaign in ngspice.
+
+    Leaves surrogate.json, dataset.nc, samples.sqlite (every solved circuit) and manifest.json in the folder.
+    """
+    import shlex
+    import sys
+
+    from amcsim.campaign.calibrate import calibrate as run
+    from amcsim.campaign.design import load_campaign
+    from amcsim.cli._output import number, print_json, print_lines
+    from amcsim.runs import default_workers, progress
+
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give a folder")
+    plan = load_campaign(campaign)
+    with progress(plan.total, "circuits") as advance:
+        done = run(plan, out, workers=workers or default_workers(), command=shlex.join(sys.argv), progress=advance)
+    figures = done.surrogate.figures
+    held_out = {} if figures is None else figures.model_dump()
+    files = [out / name for name in ("surrogate.json", "dataset.nc", "samples.sqlite", "manifest.json")]
+    if as_json:
+        circuits = {"circuits": plan.total, "resumed": done.resumed, "campaign_sha256": plan.sha256}
+        print_json({**circuits, "held_out": held_out, "files": files})
+        return
+    print_lines(
+        {
+            "circuits": f"{plan.total}, of which {done.resumed} were solved before",
+            **{f"held out: {name.replace('_', ' ')}": number(value) for name, value in held_out.items()},
+            "files": "  ".join(map(str, files)),
+        }
+    )
