@@ -87,6 +87,18 @@ def test_a_singular_matrix_has_no_exact_solution_to_compare_with(amcsim: Amcsim,
     assert [ended.json[k] for k in ("x", "x_exact", "relative_error", "status")] == [None, None, None, "not_converged"]
 
 
+def test_the_relative_error_does_not_depend_on_the_size_of_b(amcsim: Amcsim, tmp_path: Path) -> None:
+    """Powers of two scale every number of the computation exactly; squares of 2^-600 are none any more."""
+    errors = [
+        amcsim("solve", "inv", *files(tmp_path, np.diag([1.0, 0.5]), scale * np.ones(2)), "--json").json[
+            "relative_error"
+        ]
+        for scale in (1.0, 2.0**-600, 0.0)
+    ]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-12)
+    assert errors[2] is None
+
+
 def test_people_get_a_table(amcsim: Amcsim, problem: list[str], tmp_path: Path) -> None:
     ended = amcsim("solve", "inv", *problem, "--backend", "exact")
     assert "0.481044" in ended.out
