@@ -45,7 +45,8 @@ class AnalogProgrammed(ABC):
         scale = voltage_scale(inverse, b, self.spec)[..., None, :]
         conv = self.spec.converters
         volts = _quantise(b * scale, conv.dac_bits, conv.dac_full_scale or self.spec.cell.v_read_max)
-        return volts, scale * a_max[..., None, None]
+        with np.errstate(over="ignore"):  # where a and 1/b are huge together, x is 0
+            return volts, scale * a_max[..., None, None]
 
     def solve(self, b: F64) -> Solution:
         """Solve A x = b for b, (*batch, m, k): scaled into the voltage range, converted, solved, scaled back.
