@@ -52,7 +52,7 @@ def solve_inv(a: F64, b: F64, spec: str, backend: str, surrogate: str | None, se
     """What `solve inv` prints; x and x_exact have the shape of b, (m,) or (m, k).
 
     With several right-hand sides status and reason are the gravest (`statuses`, `reasons` hold each), a column of x
-    without an answer is NaN, and relative_error is the norm over the columns that have one. It is None where x_exact is zero or not known.
+    without an answer is NaN, and relative_error is the norm over the columns that have one (0 where they are zero).
     """
     import time
 
@@ -76,7 +76,7 @@ def solve_inv(a: F64, b: F64, spec: str, backend: str, surrogate: str | None, se
         regular = bool(np.isfinite(exact).all())
         top = np.abs(exact[:, has]).max(initial=0.0)  # taken out, so that no square leaves the range of floats
         off = (answer.x[:, has] - exact[:, has]) / top
-        error = float(np.linalg.norm(off) / np.linalg.norm(exact[:, has] / top)) if top else None
+        error = float(np.linalg.norm(off) / np.linalg.norm(exact[:, has] / top)) if top else 0.0
     status, reason = worst_status(answer.status, answer.reason)
     result: dict[str, Any] = {
         "x": answer.x.reshape(b.shape) if has.any() else None,
