@@ -28,6 +28,8 @@ LINEAR_RANGE = 0.25
 _KCL_TOLERANCE = 0.02
 _LATCH_TOLERANCE = 0.02
 """Relative distance from the DC point beyond which a settled transient has settled elsewhere."""
+_SLEWING = 10.0
+"""Times |x| / slew rate that a slewing array may take: where that is longer than the read window, it is run."""
 _LEAST = 1e-4
 """Norm of x, V, below which distances count as on this one: integration errors are no latched states."""
 
@@ -35,11 +37,13 @@ _LEAST = 1e-4
 def start_up_times(model: InvModel) -> F64:
     """Instants (s) at which a start-up transient is looked at, densely in the last quarter of it.
 
-    It lasts for the read window, or for 40 of the slowest pole's time constants where that is shorter.
+    It lasts for the read window, or for 40 of the slowest pole's time constants and the time to slew where that is
+    shorter.
     """
-    window = model.spec.converters.read_window
+    window, op = model.spec.converters.read_window, model.spec.opamp
     slowest = -model.poles[0].real if model.poles.size else 0.0
-    stop = min(window, 40.0 / slowest) if slowest > 0 else window
+    slewing = _SLEWING * op.swing / op.slew_rate if model.limited else 0.0
+    stop = min(window, 40.0 / slowest + slewing) if slowest > 0 else window
     return np.concatenate([np.linspace(0.0, 0.75, 31)[1:], np.linspace(0.75, 1.0, 61)[1:]]) * stop
 
 
@@ -99,11 +103,17 @@ def judge(
         # 50 time constants settle whatever the modes' weights are; only slower circuits are looked at closely
         if -model.poles[0].real * window < 50:
             drive = np.concatenate([b[:, left], np.ones((1, left.size))])
-            residue = np.linalg.norm(model.unit_residue @ drive, axis=0)
-            norm = np.linalg.norm(x[:, left], axis=0)
-            late = np.zeros(k, dtype=bool)
-            late[left] = residue > tolerance * norm
-            mark(late, Status.UNSETTLED, Reason.WINDOW)
+            residue = model.unit_residue @ drive
+            late = np.linalg.norm(residue, axis=0) > tolerance * np.linalg.norm(x[:, left], axis=0)
+            x[:, left[late]] += residue[:, late]  # what is sampled
+            status[left[late]], reason[left[late]] = Status.UNSETTLED, Reason.WINDOW
+            left = left[~late]
+        if model.limited and left.size:
+            for column in left[_SLEWING * outputs[left] > window * spec.opamp.slew_rate]:
+                end = transient(b[:, column])[-1]
+                if not np.linalg.norm(end - x[:, column]) <= tolerance * np.linalg.norm(x[:, column]):
+                    x[:, column] = end
+                    status[column], reason[column] = Status.UNSETTLED, Reason.WINDOW
             left = np.flatnonzero(status == Status.OK)
         if left.size and model.limited and not certified(model):
             for column in left[~_stays_linear(model, b[:, left], u[:, left])]:
