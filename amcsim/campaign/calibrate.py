@@ -40,10 +40,10 @@ def calibrate(
     command: str = "amcsim calibrate",
     progress: Callable[[int], object] | None = None,
 ) -> Calibration:
-    """Run what is missing of a campaign in `out`/samples.sqlite, fit, and write surrogate.json, dataset.nc, manifest.json.
+    """Run what is missing of a campaign in `out`/samples.sqlite, fit, write surrogate.json, dataset.nc, manifest.json.
 
-    `progress(done)` is told how many more samples are done. Raises StoreError (a store of another campaign, a full disk),
-    TaskError, WorkerFailure, NgspiceError; committed samples stay in every case.
+    `progress(done)` is told how many more samples are done. Raises StoreError (a store of another campaign, a full
+    disk), TaskError, WorkerFailure, NgspiceError; committed samples stay in every case.
     """
     out.mkdir(parents=True, exist_ok=True)
     ids = range(campaign.total)
@@ -65,10 +65,11 @@ def calibrate(
         for m in campaign.sizes:
             mine = [i for i in ids if campaign.locate(i)[1] == m]
             samples[m] = Samples.stack(mine, [store.get(i) for i in mine])
-    surrogate = fit(campaign, samples, str(ngspice_version() or ""))
+    version = str(ngspice_version() or "")
+    surrogate = fit(campaign, samples, version)
     save_surrogate(surrogate, out / "surrogate.json")
     _export(campaign, samples, out / "dataset.nc")
-    write_manifest(out, command, campaign.seed, {"campaign_sha256": campaign.sha256}, ngspice=str(ngspice_version() or "") or None)
+    write_manifest(out, command, campaign.seed, {"campaign_sha256": campaign.sha256}, ngspice=version or None)
     return Calibration(surrogate, samples, resumed)
 
 
@@ -99,7 +100,11 @@ def _export(campaign: Campaign, samples: dict[int, Samples], path: Path) -> None
                     "held_out": (("sample",), held.astype(np.int8)),
                 },
                 coords={"sample": s.ids},
-                attrs={"campaign_sha256": campaign.sha256, "spec": campaign.spec.model_dump_json(), "schema_version": 1},
+                attrs={
+                    "campaign_sha256": campaign.sha256,
+                    "spec": campaign.spec.model_dump_json(),
+                    "schema_version": 1,
+                },
             )
             dataset.to_netcdf(temporary, mode=mode, group=f"m{m}", engine="h5netcdf")  # type: ignore[call-overload]
             mode = "a"

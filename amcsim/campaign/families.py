@@ -16,7 +16,8 @@ __all__ = ["FAMILIES", "draw_matrix", "leaf_blocks"]
 
 def _random(m: int, rng: np.random.Generator) -> F64:
     """Non-symmetric, dominated by the diagonal: I + 0.35 N / sqrt(m), N standard normal."""
-    return np.eye(m) + 0.35 * rng.standard_normal((m, m)) / np.sqrt(m)
+    a: F64 = np.eye(m) + 0.35 * rng.standard_normal((m, m)) / np.sqrt(m)
+    return a
 
 
 def _wishart(m: int, rng: np.random.Generator) -> F64:
@@ -29,7 +30,8 @@ def _ill_conditioned(m: int, rng: np.random.Generator) -> F64:
     """Symmetric positive definite, condition number log-uniform in 3 to 30, random eigenvectors."""
     q = np.linalg.qr(rng.standard_normal((m, m)))[0]
     condition = np.exp(rng.uniform(np.log(3.0), np.log(30.0)))
-    return (q * np.geomspace(1.0, 1.0 / condition, m)) @ q.T
+    a: F64 = (q * np.geomspace(1.0, 1.0 / condition, m)) @ q.T
+    return a
 
 
 FAMILIES: Mapping[str, Callable[[int, np.random.Generator], F64]] = {
@@ -56,7 +58,8 @@ def leaf_blocks(systems: Mapping[str, F64], m: int) -> F64:
         raise ValueError(f"the recorded systems hold no leaf of size {m}")
     blocks = np.concatenate(found)
     scale = np.abs(blocks).max(axis=(1, 2))
-    return blocks[scale > 0] / scale[scale > 0][:, None, None]
+    scaled: F64 = blocks[scale > 0] / scale[scale > 0][:, None, None]
+    return scaled
 
 
 def draw_matrix(family: str, m: int, key: Key, recorded: F64 | None) -> F64:

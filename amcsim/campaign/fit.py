@@ -1,11 +1,11 @@
-"""The fit: cell law from single-cell sweeps, amplifier from single-amplifier runs, both refined on the campaign's circuits."""
+"""The fit: cell law and amplifier from single-element runs, both refined on the campaign's circuits."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import least_squares
 
-from amcsim._types import F64
+from amcsim._types import F64, I64, Bool
 from amcsim.access import on_resistance
 from amcsim.campaign.design import Campaign
 from amcsim.campaign.families import draw_matrix
@@ -97,16 +97,16 @@ def measure_amplifier(spec: Spec) -> tuple[float, float]:
     return light, 1e3 * (light / heavy - 1.0)
 
 
-def usable(samples: Samples) -> np.ndarray:
+def usable(samples: Samples) -> Bool:
     """(n,): samples whose numbers the fit and the figures use: those that ngspice's verdict calls ok.
 
     A saturated circuit lies beyond the voltages of the surrogate's domain; there only its status is compared.
     """
-    answered: np.ndarray = np.isfinite(samples.x).all(axis=1) & (samples.status == Status.OK)
+    answered: Bool = np.isfinite(samples.x).all(axis=1) & (samples.status == Status.OK)
     return answered
 
 
-def answers(surrogate: Surrogate, spec: Spec, samples: Samples) -> tuple[F64, F64]:
+def answers(surrogate: Surrogate, spec: Spec, samples: Samples) -> tuple[F64, I64]:
     """The surrogate on the samples' own realisations: (x (n, m) V, status (n,))."""
     handle = SurrogateProgrammed(samples.a, spec, samples.realisation, program(surrogate, spec, samples.realisation))
     x, status, _ = handle.answer(samples.volts[..., None])
@@ -120,9 +120,17 @@ def fit(campaign: Campaign, samples: dict[int, Samples], ngspice_version: str) -
     law, rms = fit_cell_law(g, v, current)
     gain, ro = measure_amplifier(spec)
     low, high = device_range(spec)
-    domain = Domain(sizes=tuple(sorted(campaign.sizes)), g_min=low * 0.999, g_max=high * 1.001, v_max=spec.cell.v_read_max)
+    domain = Domain(
+        sizes=tuple(sorted(campaign.sizes)), g_min=low * 0.999, g_max=high * 1.001, v_max=spec.cell.v_read_max
+    )
     start = Surrogate(
-        spec=spec, cell=law, gain=gain, output_resistance=ro, fast_verdict=True, domain=domain, ngspice_version=ngspice_version,
+        spec=spec,
+        cell=law,
+        gain=gain,
+        output_resistance=ro,
+        fast_verdict=True,
+        domain=domain,
+        ngspice_version=ngspice_version,
         campaign_sha256=campaign.sha256,
     )
     held = {m: np.array([campaign.held_out(int(i)) for i in s.ids]) for m, s in samples.items()}

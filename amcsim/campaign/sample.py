@@ -8,9 +8,9 @@ import numpy as np
 
 from amcsim._types import F64, I64
 from amcsim.campaign.design import Campaign
+from amcsim.mapping import inverse_for_ranging, voltage_scale
 from amcsim.realisation import Realisation, linear_matrix
 from amcsim.solvers.circuit import CircuitSolver
-from amcsim.mapping import inverse_for_ranging, voltage_scale
 from amcsim.specs import Spec
 from amcsim.streams import Key
 
@@ -83,7 +83,12 @@ class Samples:
 
     def take(self, where: np.ndarray) -> Samples:
         """The samples where the mask holds."""
-        return Samples(self.ids[where], self.a[where], self.realisation[where], *(p[where] for p in (self.volts, self.x, self.status, self.reason)))
+        return Samples(
+            self.ids[where],
+            self.a[where],
+            self.realisation[where],
+            *(p[where] for p in (self.volts, self.x, self.status, self.reason)),
+        )
 
     def linear_answer(self, spec: Spec) -> F64:
         """x_lin, (n, m), V: ideal amplifiers, no wires, no access devices, the same realised conductances."""

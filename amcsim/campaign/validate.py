@@ -1,4 +1,4 @@
-"""How far to trust a surrogate: fresh circuits, or the user's, through ngspice and through the surrogate on the same draws."""
+"""How far to trust a surrogate: fresh circuits, or the user's, in ngspice and in the surrogate, on the same draws."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def validate(
 def _rates(surrogate: Surrogate, spec: Spec, a: F64, b: F64, key: Key) -> dict[str, float]:
     """Solves a second of the surrogate on these circuits: many right-hand sides an array, and one array a solve.
 
-    Both with ranging, bounds and verdict; the second with the drawing of the circuit and the full verdict where the fast
-    one does not vouch.
+    Both with ranging, bounds and verdict; the second with the drawing of the circuit and the full verdict where the
+    fast one does not vouch.
     """
     solver = SurrogateSolver(surrogate, spec)
     tiles = -(-_PROGRAMMED // len(a))

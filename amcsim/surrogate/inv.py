@@ -1,14 +1,16 @@
 """INV by the surrogate: m unknowns, batched over matrices and right-hand sides.
 
-Programming. Cell currents I under port voltages V solve (diag(1/g) + R_w) I = P V, g the cells' small-signal conductances,
-R_w the fixed matrix of shared wire resistances: same column, R_bl (min(row, row') + 1), plus same source-line,
-R_sl (min(position, position') + 1). Only the columns of the summing nodes are needed; R_w g is small, so the Neumann
-series I <- g (P V - R_w I) converges by its norm at each term, and a direct solve takes over where the norm is not small.
-With amplifiers v = Vos - x (1 + Ro D)/A0 and inverters xn = slope x + start (D: output load), KCL at the summing nodes is
+Programming. Cell currents I under port voltages V solve (diag(1/g) + R_w) I = P V, g the cells' small-signal
+conductances, R_w the fixed matrix of shared wire resistances: same column, R_bl (min(row, row') + 1), plus same
+source-line, R_sl (min(position, position') + 1). Only the columns of the summing nodes are needed. R_w g is small, so
+the Neumann series I <- g (P V - R_w I) gains its norm at each term; where the norm is not small, a direct solve takes
+over. With amplifiers v = Vos - x (1 + Ro D)/A0 and inverters xn = slope x + start (D: output load), KCL at the summing
+nodes is
 
     M x = g_unit b + known - dI(x, xn),
 
-dI the access device's curvature: -r0 g^3 (r_even V^2 + r_odd V|V|) of every cell. M is inverted once; a right-hand side costs one product, one correction and its bounds.
+dI the access device's curvature: -r0 g^3 (r_even V^2 + r_odd V|V|) of every cell. M is inverted once; a right-hand side
+costs one product, one correction and its bounds.
 """
 
 from __future__ import annotations
@@ -104,15 +106,16 @@ def _row_currents(g: F64, spec: Spec) -> F64:
     m = math.isqrt(cells // 2)
     row = np.indices((2, m, m))[1].ravel()
     ports = (np.arange(m)[:, None] == row).astype(np.float64)
-    direct = g[:, None, :] * ports
+    direct: F64 = g[:, None, :] * ports
     wire = spec.wire
     if wire.bl_resistance == 0 and wire.sl_resistance == 0:
         return direct
     shared, sums = _wires(m, wire.layout, wire.bl_resistance, wire.sl_resistance)
     norm = float(sums.max() * g.max())
     if norm > 0.2:
-        inner = np.linalg.solve(shared + (1.0 / g)[:, :, None] * np.eye(cells), np.broadcast_to(ports.T, (len(g), cells, m)))
-        return np.swapaxes(inner, -1, -2)
+        resistance = shared + (1.0 / g)[:, :, None] * np.eye(cells)
+        currents: F64 = np.linalg.solve(resistance, np.broadcast_to(ports.T, (len(g), cells, m)))
+        return np.swapaxes(currents, -1, -2)
     found = np.empty_like(direct)
     for block in range(0, len(g), _BLOCK):  # blocks that stay in the cache
         part, weight = direct[block : block + _BLOCK], -g[block : block + _BLOCK, None, :]
@@ -130,8 +133,10 @@ def _row_currents(g: F64, spec: Spec) -> F64:
 def _sums(m: int) -> F64:
     """(2m^2, 3m): adds cells up by bit-line of both arrays (2m columns), then by row (m columns)."""
     array, row, column = (part.ravel() for part in np.indices((2, m, m)))
-    line = np.concatenate([array * m + column, 2 * m + row])
-    return np.equal(np.arange(3 * m), np.stack([line[: row.size], line[row.size :]])[..., None]).any(axis=0).astype(np.float64)
+    bit_line, source_line = array * m + column, 2 * m + row
+    lines = np.arange(3 * m)
+    adds: F64 = ((bit_line[:, None] == lines) | (source_line[:, None] == lines)).astype(np.float64)
+    return adds
 
 
 def certificate_conductance(spec: Spec, within: F64) -> F64:
@@ -143,7 +148,8 @@ def certificate_conductance(spec: Spec, within: F64) -> F64:
     """
     load = np.diagonal(within, axis1=-2, axis2=-1).max(axis=-1)
     capacitance = spec.opamp.feedback_capacitance + 2 * load / (2 * math.pi * spec.opamp.gbw)
-    return capacitance * (4.0 - math.log(spec.converters.settling_tolerance)) / spec.converters.read_window
+    least: F64 = capacitance * (4.0 - math.log(spec.converters.settling_tolerance)) / spec.converters.read_window
+    return least
 
 
 def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
@@ -204,10 +210,10 @@ def _calm(matrix: F64, within: F64, to_neg: F64, spec: Spec) -> Bool:
     """
     m = matrix.shape[-1]
     unity = 2 * math.pi * spec.opamp.gbw
+    load = np.diagonal(within, axis1=-2, axis2=-1)
     moment = (2.0 / unity + spec.inverter.resistance * spec.inverter.feedback_capacitance) * to_neg
-    moment[:, np.arange(m), np.arange(m)] += spec.opamp.feedback_capacitance + np.diagonal(within, axis1=-2, axis2=-1) / unity
-    calm: Bool = (np.linalg.eigvals(np.linalg.solve(moment, matrix)).real > 0).all(axis=-1)
-    return calm
+    moment[:, np.arange(m), np.arange(m)] += spec.opamp.feedback_capacitance + load / unity
+    return np.asarray((np.linalg.eigvals(np.linalg.solve(moment, matrix)).real > 0).all(axis=-1))
 
 
 def _batch(array: Any, batch: tuple[int, ...]) -> Any:
@@ -217,7 +223,7 @@ def _batch(array: Any, batch: tuple[int, ...]) -> Any:
 def _inverse(matrix: F64) -> F64:
     """Inverses of a batch; NaN for singular members."""
     try:
-        return np.linalg.inv(matrix)
+        return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
     except np.linalg.LinAlgError:
         out = np.full_like(matrix, np.nan)
         for k, one in enumerate(matrix):
@@ -229,7 +235,7 @@ def _inverse(matrix: F64) -> F64:
 
 
 def _certify(difference: F64, margin: F64) -> Bool:
-    """(n,): symmetric part of each (n, m, m) exceeds `margin` in the positive-definite sense (vectorised Cholesky pivots)."""
+    """(n,): symmetric part of each (n, m, m) minus margin E is positive definite, by the pivots of its Cholesky."""
     m = difference.shape[-1]
     s = 0.5 * (difference + np.swapaxes(difference, -1, -2))
     s[:, np.arange(m), np.arange(m)] -= margin[:, None]

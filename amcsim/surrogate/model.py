@@ -14,7 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from amcsim._types import F64
 from amcsim.specs import Spec, sentence
 
-__all__ = ["CellLaw", "Domain", "DomainError", "Figures", "Surrogate", "SurrogateFileError", "load_surrogate", "save_surrogate"]
+__all__ = [
+    "CellLaw",
+    "Domain",
+    "DomainError",
+    "Figures",
+    "Surrogate",
+    "SurrogateFileError",
+    "load_surrogate",
+    "save_surrogate",
+]
 
 SCHEMA_VERSION = 1
 
@@ -61,7 +70,7 @@ class Domain(_Part):
 
 
 class Figures(_Part):
-    """Held-out figures of the fit: error_of_error as defined in amcsim.campaign.validate, on circuits the fit never saw."""
+    """Held-out figures: error_of_error (amcsim.campaign.sample) on circuits that the fit never saw."""
 
     samples: int
     error_of_error_median: float
@@ -85,14 +94,14 @@ class Surrogate(_Part):
     output_resistance: float = Field(ge=0.0)
     """ohm, seen in ngspice."""
     fast_verdict: bool
-    """Whether the fast certificate never contradicted the full verdict on the campaign; else every array takes the full one."""
+    """Whether the fast verdict never contradicted the full one on the campaign; else every array takes the full one."""
     domain: Domain
     figures: Figures | None = None
     campaign_sha256: str = ""
     ngspice_version: str = ""
 
     def require(self, spec: Spec, m: int, g: F64) -> None:
-        """Raise DomainError unless this surrogate may stand for an (m, m) circuit of `spec` with device conductances g."""
+        """Raise DomainError unless this may stand for an (m, m) circuit of `spec` with device conductances g, S."""
         if m not in self.domain.sizes:
             sizes = ", ".join(str(s) for s in self.domain.sizes)
             raise DomainError(f"the surrogate was fitted for sizes {sizes}, not {m}; calibrate one for {m}")
@@ -141,7 +150,9 @@ def load_surrogate(path: Path | str) -> Surrogate:
         raise SurrogateFileError(f"surrogate file {path} cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
         found = data.get("schema_version") if isinstance(data, dict) else None
-        raise SurrogateFileError(f"{path}: schema_version = {found!r}; this release reads schema_version = {SCHEMA_VERSION}")
+        raise SurrogateFileError(
+            f"{path}: schema_version = {found!r}; this release reads schema_version = {SCHEMA_VERSION}"
+        )
     try:
         return Surrogate.model_validate(data)
     except ValidationError as error:
@@ -149,10 +160,10 @@ def load_surrogate(path: Path | str) -> Surrogate:
 
 
 def fit_cell_law(g: F64, v: F64, current: F64) -> tuple[CellLaw, float]:
-    """Fit the series law to single-cell sweeps: device conductances g (S), bit-line voltages v (V), currents (A), all (n,).
+    """Fit the series law to sweeps of single cells of device conductance g (S): bit-line voltage v (V), current (A).
 
-    Returns the law and the root mean square relative residual of the current. The measured series resistance is
-    v/I - 1/g; the fit is linear in the three coefficients, weighted by the current share that it moves.
+    All are (n,). Returns the law and the root mean square relative residual of the current. The measured series
+    resistance is v/I - 1/g; the fit is linear in the three coefficients, weighted by the current share that it moves.
     """
     r = v / current - 1.0 / g
     if float(np.abs(r * g).max()) < 1e-9:

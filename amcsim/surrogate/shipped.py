@@ -27,4 +27,6 @@ def shipped_surrogate(spec: Spec, m: int) -> Surrogate:
             reasons.append(f"{entry.name}: {error}")
         else:
             return surrogate
-    raise DomainError("no shipped surrogate fits: " + ("; ".join(reasons) or "there is none") + " (make one: amcsim calibrate)")
+    raise DomainError(
+        "no shipped surrogate fits: " + ("; ".join(reasons) or "there is none") + " (make one: amcsim calibrate)"
+    )
