@@ -29,6 +29,7 @@ __all__ = [
     "load_spec",
     "preset",
     "preset_names",
+    "preset_sources",
 ]
 
 
@@ -37,7 +38,9 @@ class SpecError(ValueError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, strict=False, use_attribute_docstrings=True
+    )
 
 
 class CellSpec(_Section):
@@ -84,7 +87,7 @@ class OpampSpec(_Section):
     """
 
     model: str = Field("ideal", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
-    """ideal, linear, behavioral, or the name of a transistor-level sub-circuit."""
+    """Amplifier: ideal, linear, behavioral, or the name of a transistor-level sub-circuit."""
     gain: float = Field(1e5, ge=10.0, le=1e9)
     """DC open-loop gain A0 (not used by `ideal`)."""
     gbw: float = Field(16e6, ge=1e3, le=1e11)
@@ -134,7 +137,7 @@ class WireSpec(_Section):
     """Array wiring, and the capacitances at the amplifiers' inputs."""
 
     layout: Literal["shared", "separate"] = "shared"
-    """shared: one array of 2m columns; separate: two arrays, each with its own source-lines."""
+    """Both arrays as one of 2m columns (shared), or two, each with its own source-lines (separate)."""
     bl_resistance: float = Field(0.0, ge=0.0, le=1e3)
     """Bit-line resistance a cell pitch, ohm."""
     sl_resistance: float = Field(0.0, ge=0.0, le=1e3)
@@ -153,7 +156,7 @@ class ProgrammingSpec(_Section):
     """How programmed conductances depart from their targets."""
 
     model: Literal["ideal", "uniform", "gaussian", "write_verify"] = "ideal"
-    """uniform: within +-tolerance; gaussian: tolerance is one standard deviation."""
+    """Write errors: uniform within +-tolerance; gaussian, where tolerance is one standard deviation."""
     tolerance: float = Field(0.0, ge=0.0, le=1e-2)
     """Write tolerance, S."""
     verify: Literal["cell", "device"] = "device"
@@ -168,7 +171,9 @@ class ConverterSpec(_Section):
     """Data converters; an absent resolution means ideal, never 0 bits."""
 
     dac_bits: int | None = Field(None, ge=1, le=32)
+    """Bits of the input converters."""
     adc_bits: int | None = Field(None, ge=1, le=32)
+    """Bits of the output converters."""
     dac_full_scale: float | None = Field(None, ge=1e-3, le=50.0)
     """DAC range is +-full scale, V; absent = cell.v_read_max."""
     adc_full_scale: float | None = Field(None, ge=1e-3, le=50.0)
@@ -220,54 +225,62 @@ class Spec(_Section):
         return self
 
 
-_PKU_350NM: dict[str, Any] = {
-    # Zhang et al., "First Demonstration of Second-order Training ... In-memory Analog Matrix Computing": 20-220 uS,
-    # write error 10 uS (Figs. 7, 9), 350 nm 1T1R (Fig. 4), board-level op-amps, DACs and ADCs (Fig. 3). The paper names
-    # no part; everything below that is not from it carries its source or the word assumed.
+# Zhang et al., "First Demonstration of Second-order Training ... In-memory Analog Matrix Computing": 20-220 uS, write
+# error 10 uS (Figs. 7, 9), 350 nm 1T1R (Fig. 4), board-level op-amps, DACs and ADCs (Fig. 3). The paper names no part;
+# each value carries its source or the word assumed.
+_PKU_350NM: dict[str, dict[str, tuple[Any, str]]] = {
     "cell": {
-        "g_min": 20e-6,  # paper, Fig. 7
-        "g_max": 220e-6,  # paper, Fig. 7
-        "v_read_max": 0.3,  # assumed: 0.5 V for 1 ms leaves the prototype RRAM model unchanged
-        "access": "nmos_350n",  # paper: 350 nm CMOS; card assumed
-        "w": 20e-6,  # assumed
-        "l": 0.5e-6,  # assumed: 5 V device
-        "wordline": 5.0,  # assumed
-        "wordline_off": -5.0,  # assumed
-        "bulk": -5.0,  # assumed: lowest supply
+        "g_min": (20e-6, "paper, Fig. 7"),
+        "g_max": (220e-6, "paper, Fig. 7"),
+        "v_read_max": (0.3, "assumed: 0.5 V for 1 ms leaves the prototype RRAM model unchanged"),
+        "access": ("nmos_350n", "paper: 350 nm CMOS; card assumed"),
+        "w": (20e-6, "assumed"),
+        "l": (0.5e-6, "assumed: 5 V device"),
+        "wordline": (5.0, "assumed"),
+        "wordline_off": (-5.0, "assumed"),
+        "bulk": (-5.0, "assumed: lowest supply"),
     },
     "opamp": {
-        "model": "behavioral",
-        "gain": 45e3,  # AD823 data sheet, 45 V/mV typical
-        "gbw": 16e6,  # AD823 data sheet
-        "second_pole": 40e6,  # assumed
-        "slew_rate": 22e6,  # AD823 data sheet
-        "swing": 3.5,  # assumed on +-5 V
-        "supply": 5.0,  # assumed
-        "offset_sigma": 0.8e-3,  # AD823 data sheet, maximum taken as one sigma
-        "output_resistance": 50.0,  # assumed
-        "output_current": 15e-3,  # AD823 data sheet
-        "noise_density": 16e-9,  # AD823 data sheet
-        "noise_corner": 100.0,  # assumed
-        "quiescent_current": 3.5e-3,  # assumed, AD823 class (7 mA for two amplifiers)
-        "feedback_capacitance": 22e-12,  # assumed: what the prototype needed for stability
+        "model": ("behavioral", "paper, Fig. 3: board-level op-amps; part assumed"),
+        "gain": (45e3, "AD823 data sheet, 45 V/mV typical"),
+        "gbw": (16e6, "AD823 data sheet"),
+        "second_pole": (40e6, "assumed"),
+        "slew_rate": (22e6, "AD823 data sheet"),
+        "swing": (3.5, "assumed on +-5 V"),
+        "supply": (5.0, "assumed"),
+        "offset_sigma": (0.8e-3, "AD823 data sheet, maximum taken as one sigma"),
+        "output_resistance": (50.0, "assumed"),
+        "output_current": (15e-3, "AD823 data sheet"),
+        "noise_density": (16e-9, "AD823 data sheet"),
+        "noise_corner": (100.0, "assumed"),
+        "quiescent_current": (3.5e-3, "assumed, AD823 class (7 mA for two amplifiers)"),
+        "feedback_capacitance": (22e-12, "assumed: what the prototype needed for stability"),
     },
-    "inverter": {"resistance": 1e3, "feedback_capacitance": 10e-12},  # assumed: prototype
+    "inverter": {
+        "resistance": (1e3, "assumed: prototype"),
+        "feedback_capacitance": (10e-12, "assumed: prototype"),
+    },
     "wire": {
-        "layout": "shared",  # paper, Fig. 3: one 8x8 array
-        "bl_resistance": 1.0,  # assumed: 0.07 ohm a square, 25 um pitch, 2 um wide
-        "sl_resistance": 1.0,  # assumed, likewise
-        "bl_capacitance": 5e-15,  # assumed: 0.2 fF a um, 25 um pitch
-        "sl_capacitance": 5e-15,  # assumed, likewise
-        "summing_capacitance": 20e-12,  # assumed: package, board and amplifier input
-        "inverter_capacitance": 10e-12,  # assumed
+        "layout": ("shared", "paper, Fig. 3: one 8x8 array"),
+        "bl_resistance": (1.0, "assumed: 0.07 ohm a square, 25 um pitch, 2 um wide"),
+        "sl_resistance": (1.0, "assumed, likewise"),
+        "bl_capacitance": (5e-15, "assumed: 0.2 fF a um, 25 um pitch"),
+        "sl_capacitance": (5e-15, "assumed, likewise"),
+        "summing_capacitance": (20e-12, "assumed: package, board and amplifier input"),
+        "inverter_capacitance": (10e-12, "assumed"),
     },
-    # paper, Fig. 9; uniform and device assumed
-    "programming": {"model": "uniform", "tolerance": 10e-6, "verify": "device"},
-    # paper: a microcontroller reads the ADCs (Fig. 3b); a millisecond after the step assumed
-    "converters": {"read_window": 1e-3, "settling_tolerance": 1e-3},
+    "programming": {
+        "model": ("uniform", "assumed"),
+        "tolerance": (10e-6, "paper, Fig. 9"),
+        "verify": ("device", "assumed"),
+    },
+    "converters": {
+        "read_window": (1e-3, "assumed: a microcontroller reads the ADCs (paper, Fig. 3b)"),
+        "settling_tolerance": (1e-3, "assumed"),
+    },
 }
 
-_PRESETS: dict[str, dict[str, Any]] = {"ideal": {}, "pku_350nm": _PKU_350NM}
+_PRESETS: dict[str, dict[str, dict[str, tuple[Any, str]]]] = {"ideal": {}, "pku_350nm": _PKU_350NM}
 
 
 def preset_names() -> tuple[str, ...]:
@@ -282,7 +295,17 @@ def preset(name: str) -> Spec:
     """
     if name not in _PRESETS:
         raise SpecError(f"preset {name!r} is unknown; there are {', '.join(_PRESETS)}")
-    return _validated(_PRESETS[name], name)
+    values = {section: {key: value for key, (value, _) in rows.items()} for section, rows in _PRESETS[name].items()}
+    return _validated(values, name)
+
+
+def preset_sources(name: str) -> dict[str, str]:
+    """Where each value of a preset comes from, by `section.key`; what is not named is the schema's default.
+
+    Raises SpecError for an unknown preset.
+    """
+    preset(name)
+    return {f"{section}.{key}": row[1] for section, rows in _PRESETS[name].items() for key, row in rows.items()}
 
 
 def load_spec(source: str | Path) -> Spec:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from amcsim.specs import Spec, SpecError, load_spec, preset, preset_names
+from amcsim.specs import Spec, SpecError, load_spec, preset, preset_names, preset_sources
 
 
 def bounded_fields() -> list[tuple[str, str, float, float]]:
@@ -154,3 +155,17 @@ def test_replace_validates_and_leaves_the_original_alone() -> None:
     with pytest.raises(ValueError, match="frozen"):
         spec.cell.g_max = 1.0  # type: ignore[misc]
     assert hash(spec) == hash(Spec())  # specs are keys of caches
+
+
+def test_every_value_of_a_preset_says_where_it_comes_from_and_what_it_means() -> None:
+    sources, values = preset_sources("pku_350nm"), preset("pku_350nm").model_dump(exclude={"schema_version"})
+    default = preset("ideal").model_dump()
+    changed = {f"{s}.{k}" for s, fields in values.items() for k, v in fields.items() if v != default[s][k]}
+    assert changed <= set(sources)
+    assert all(re.match(r"paper|AD823 data sheet|assumed", text) for text in sources.values())
+    assert preset_sources("ideal") == {}
+    for section, fields in values.items():
+        described = type(getattr(preset("ideal"), section)).model_fields
+        assert [k for k in fields if not described[k].description] == []
+    with pytest.raises(SpecError, match="unknown"):
+        preset_sources("nowhere")
