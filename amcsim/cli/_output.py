@@ -8,22 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["number", "plain", "print_json", "print_lines", "print_table"]
+from amcsim.runs import plain
 
-
-def plain(value: Any) -> Any:
-    """`value` in JSON's own types: arrays as lists, paths as text, NaN and infinity as null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return str(value)
+__all__ = ["number", "print_json", "print_lines", "print_table"]
 
 
 def print_json(result: Mapping[str, Any]) -> None:

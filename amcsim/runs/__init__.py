@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .executor import TaskError, WorkerFailure, default_workers, run
-from .files import atomic_write, json_text, write_bytes, write_json, write_text
+from .files import atomic_write, json_text, plain, write_bytes, write_json, write_text
 from .manifest import write_manifest
 from .progress_bar import progress
 from .store import Store, StoreError, StoreFullError
@@ -17,6 +17,7 @@ __all__ = [
     "atomic_write",
     "default_workers",
     "json_text",
+    "plain",
     "progress",
     "run",
     "write_bytes",

@@ -6,12 +6,12 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_write", "json_text", "write_bytes", "write_json", "write_text"]
+__all__ = ["atomic_write", "json_text", "plain", "write_bytes", "write_json", "write_text"]
 
 
 @contextmanager
@@ -73,6 +73,21 @@ def json_text(value: Any, indent: int | None = None) -> str:
             if not math.isfinite(number):
                 raise ValueError(f"{place} is {number}, which JSON cannot hold") from None
         raise
+
+
+def plain(value: Any) -> Any:
+    """`value` in JSON's own types: arrays as lists, paths as text, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)
 
 
 def _plain(value: Any) -> Any:

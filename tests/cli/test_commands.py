@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import amcsim as package
-from amcsim.cli._output import plain
 from amcsim.ngspice import doctor as rooms_doctor
 from amcsim.ngspice import read_raw, run_batch
 from amcsim.ngspice.batch import ngspice_path
@@ -34,11 +33,6 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_the_version_is_the_packages(amcsim: Amcsim) -> None:
     assert amcsim("--version").out == f"amcsim {package.__version__}\n"
-
-
-def test_json_has_no_nan_and_only_its_own_types() -> None:
-    value = {1: np.array([1.0, np.nan]), "n": np.int64(3), "p": Path("a"), "i": float("inf"), "t": (True, None, "x")}
-    assert plain(value) == {"1": [1.0, None], "n": 3, "p": "a", "i": None, "t": [True, None, "x"]}
 
 
 def test_a_written_deck_runs_alone_and_prints_what_solve_gives(

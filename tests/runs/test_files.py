@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amcsim.runs import atomic_write, json_text, write_json, write_text
+from amcsim.runs import atomic_write, json_text, plain, write_json, write_text
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -81,3 +81,8 @@ def test_json_has_numpy_but_no_nan(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="object cannot be written as JSON"):
         json_text(object())
     assert not (tmp_path / "b.json").exists()
+
+
+def test_json_has_no_nan_and_only_its_own_types() -> None:
+    value = {1: np.array([1.0, np.nan]), "n": np.int64(3), "p": Path("a"), "i": float("inf"), "t": (True, None, "x")}
+    assert plain(value) == {"1": [1.0, None], "n": 3, "p": "a", "i": None, "t": [True, None, "x"]}
