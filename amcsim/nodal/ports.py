@@ -67,7 +67,7 @@ def reduce_to_ports(
     spec: Spec,
     r: Realisation,
     on_resistance: float,
-    groups: tuple[str, ...] = ("x", "xn", "sl", "in"),
+    groups: tuple[str, ...] = ("x", "xn", "sl", "q", "in"),
 ) -> Ports:
     """Y and C of one realisation (unbatched) at the port groups; `in` are the sources' nodes.
 
@@ -79,10 +79,13 @@ def reduce_to_ports(
     inner, outer = channel_capacitances(spec.cell)
     share = g * on_resistance / (1.0 + g * on_resistance)  # of the bit-line in the inner node's voltage
     bl, sl = number[cells.bl], number[cells.sl]
+    into, out, at = number[network.inverters.a], number[network.inverters.b], number[network.inverter_inputs]
     conductance = _assemble(
         n,
         _two_terminal(number[network.resistors.a], number[network.resistors.b], 1.0 / network.resistors.value),
         _two_terminal(bl, sl, g / (1.0 + g * on_resistance)),
+        _two_terminal(into, at, 1.0 / network.inverters.value),
+        _two_terminal(out, at, 1.0 / (network.inverters.value * r.inverter_ratio[: into.size])),
     )
     rest = 1.0 - share
     channel = [
@@ -92,7 +95,9 @@ def reduce_to_ports(
         (sl, sl, inner * rest * rest + outer),
     ]
     wiring = _two_terminal(number[network.capacitors.a], number[network.capacitors.b], network.capacitors.value)
-    capacitance = _assemble(n, wiring, channel if inner > 0 else [])
+    across = _two_terminal(out, at, np.full(at.size, spec.inverter.feedback_capacitance))
+    ground = [(at, at, np.full(at.size, spec.wire.inverter_capacitance))]
+    capacitance = _assemble(n, wiring, across, ground, channel if inner > 0 else [])
     p, i = slice(0, n_ports), slice(n_ports, n)
     y, c = _dense(conductance[p, p]), _dense(capacitance[p, p])
     if n > n_ports:

@@ -8,13 +8,12 @@ clipped start-up transient itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
-from amcsim.nodal.inv import InvModel
+from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.startup import start_up
 from amcsim.status import Reason, Status
 
@@ -34,7 +33,7 @@ _LEAST = 1e-4
 """Norm of x, V, below which distances count as on this one: integration errors are no latched states."""
 
 
-def start_up_times(model: InvModel) -> F64:
+def start_up_times(model: LoopModel) -> F64:
     """Instants (s) at which a start-up transient is looked at, densely in the last quarter of it.
 
     It lasts for the read window, or for 40 of the slowest pole's time constants and the time to slew where that is
@@ -47,39 +46,37 @@ def start_up_times(model: InvModel) -> F64:
     return np.concatenate([np.linspace(0.0, 0.75, 31)[1:], np.linspace(0.75, 1.0, 61)[1:]]) * stop
 
 
-def certified(model: InvModel) -> bool:
-    """Whether the symmetric part of G+ - G-, access devices included, is positive definite (Cholesky)."""
-    m = model.m
-    y = model.ports.conductance
-    difference = y[2 * m : 3 * m, m : 2 * m] - y[2 * m : 3 * m, :m]
+def certified(model: LoopModel) -> bool:
+    """Whether the symmetric part of `model.loop` (INV: G+ - G- with access devices) is positive definite (Cholesky)."""
     try:
-        np.linalg.cholesky(difference + difference.T)
+        np.linalg.cholesky(model.loop + model.loop.T)
     except np.linalg.LinAlgError:
         return False
     return True
 
 
 def judge(
-    model: InvModel, b: F64, u: F64, current: F64, converged: Bool, run: StartUp | None = None
+    model: LoopModel, b: F64, u: F64, current: F64, converged: Bool, run: StartUp | None = None
 ) -> tuple[F64, I64, I64]:
-    """Verdicts on DC points u of input voltages b: (x (m, k), NaN where there is no answer; status (k,); reason (k,)).
+    """Verdicts on DC points u of input voltages b: (answer (m, k), NaN where there is none; status (k,); reason (k,)).
 
-    u: (8m, k), of which only x, xn, v are read where they come from a simulator; current: (2m, k) output currents;
-    converged: (k,) whether the DC equations were solved. `run` makes a start-up transient (default: the nodal one).
+    u: (4N, k), of which outputs and summing nodes are read where they come from a simulator; current: (N, k) output
+    currents; converged: (k,) whether the DC equations were solved. `run` makes a start-up transient of the answer, in
+    its own sign (default: the nodal one).
     """
-    m, spec = model.m, model.spec
+    m, n, spec = model.answers, model.n, model.spec
     k = b.shape[1]
     status = np.full(k, Status.OK, dtype=np.int64)
     reason = np.full(k, Reason.NONE, dtype=np.int64)
-    x = u[:m].copy()
+    x = model.sign * u[:m]
     times = start_up_times(model)
-    transient = run or (lambda column: start_up(model, column, times)[:, :m])
+    transient = run or (lambda column: model.sign * start_up(model, column, times)[:, :m])
 
     def mark(where: Bool, to: Status, why: Reason) -> None:
         fresh = where & (status == Status.OK)
         status[fresh], reason[fresh] = to, why
 
-    finite = np.asarray(np.isfinite(u[: 3 * m]).all(axis=0))
+    finite = np.asarray(np.isfinite(u[: n + m]).all(axis=0))
     mark(~finite, Status.NOT_CONVERGED, Reason.NONFINITE)
     if not model.stable:
         mark(finite, Status.UNSTABLE, Reason.POLE)
@@ -92,18 +89,20 @@ def judge(
             status[column], reason[column] = Status.SATURATED, Reason.VOLTAGE
         else:
             status[column], reason[column] = _status_of(ended), ended
-    outputs = np.abs(np.concatenate([x, u[m : 2 * m]])).max(axis=0)
+    voltages = np.abs(np.concatenate([x, u[m:n]]))
+    outputs = voltages.max(axis=0)
     if model.limited:
         mark(outputs > 0.95 * spec.opamp.swing, Status.SATURATED, Reason.VOLTAGE)
         mark(np.abs(current).max(axis=0) > spec.opamp.output_current, Status.SATURATED, Reason.CURRENT)
-    mark(np.maximum(outputs, np.abs(b).max(axis=0)) > spec.cell.v_read_max, Status.SATURATED, Reason.DISTURB)
+    on_cells = np.concatenate([voltages[: model.on_cells], np.abs(b)]).max(axis=0)
+    mark(on_cells > spec.cell.v_read_max, Status.SATURATED, Reason.DISTURB)
     left = np.flatnonzero(status == Status.OK)
     if left.size and model.poles.size:
         window, tolerance = spec.converters.read_window, spec.converters.settling_tolerance
         # 50 time constants settle whatever the modes' weights are; only slower circuits are looked at closely
         if -model.poles[0].real * window < 50:
             drive = np.concatenate([b[:, left], np.ones((1, left.size))])
-            residue = model.unit_residue @ drive
+            residue = model.sign * model.unit_residue @ drive
             late = np.linalg.norm(residue, axis=0) > tolerance * np.linalg.norm(x[:, left], axis=0)
             x[:, left[late]] += residue[:, late]  # what is sampled
             status[left[late]], reason[left[late]] = Status.UNSETTLED, Reason.WINDOW
@@ -144,19 +143,19 @@ def _status_of(ended: Reason) -> Status:
     return Status.NOT_CONVERGED if ended is Reason.SIMULATOR else Status.UNSTABLE
 
 
-def _kcl_holds(model: InvModel, b: F64, u: F64) -> Bool:
+def _kcl_holds(model: LoopModel, b: F64, u: F64) -> Bool:
     """(k,): currents into every summing node cancel to a small part of their absolute sum."""
-    m = model.m
-    rows = model.ports.conductance[2 * m : 3 * m]
-    voltages = np.concatenate([u[: 3 * m], -b])
+    n = model.n
+    rows = model.ports.conductance[n : n + model.answers]
     with np.errstate(invalid="ignore"):
+        voltages = np.concatenate([u[: 2 * n], model.drive @ b])
         bound = _KCL_TOLERANCE * (np.abs(rows) @ np.abs(voltages)) + 1e-12
         holds: Bool = (np.abs(rows @ voltages) <= bound).all(axis=0)
     return holds
 
 
-def _stays_linear(model: InvModel, b: F64, u: F64) -> Bool:
-    """(k,): whether the linear response to stepping b, (m, k), to u, (8m, k), keeps within LINEAR_RANGE of every limit.
+def _stays_linear(model: LoopModel, b: F64, u: F64) -> Bool:
+    """(k,): whether the linear response to stepping b, (inputs, k), to u, (4N, k), keeps within LINEAR_RANGE of limits.
 
     First by a bound, the peaks of the single inputs' responses added up; where that is too coarse, by the response.
     """
@@ -168,10 +167,9 @@ def _stays_linear(model: InvModel, b: F64, u: F64) -> Bool:
     return inside
 
 
-def _within_limits(model: InvModel, peaks: F64) -> Bool:
-    m, op = model.m, model.spec.opamp
-    reach = op.slew_rate / (2 * math.pi * op.gbw)
-    inside: Bool = (peaks[2 * m : 4 * m].max(axis=0) < LINEAR_RANGE * reach) & (
-        peaks[4 * m :].max(axis=0) < LINEAR_RANGE * op.swing
+def _within_limits(model: LoopModel, peaks: F64) -> Bool:
+    n = model.n
+    inside: Bool = (peaks[n : 2 * n].max(axis=0) < LINEAR_RANGE * model.reach) & (
+        peaks[2 * n :].max(axis=0) < LINEAR_RANGE * model.spec.opamp.swing
     )
     return inside

@@ -34,14 +34,14 @@ class CircuitProgrammed(NodalProgrammed):
         status = np.empty(volts.shape[:-2] + volts.shape[-1:], dtype=np.int64)
         reason = np.empty_like(status)
         for index, model in self.models.items():
-            r, m = self.realisation[index], model.m
+            r, m = self.realisation[index], model.answers
             point = model.operating_point(volts[index])
             u = point.u.copy()
             u[: 4 * m] = operating_points(self.spec, r, volts[index])
             times = start_up_times(model)
 
             run = partial(_start_up, self.spec, r, times)
-            current = model.output_current(u)
+            current = model.output_current(u, volts[index])
             x[index], status[index], reason[index] = judge(model, volts[index], u, current, point.converged, run)
         return x, status, reason
 

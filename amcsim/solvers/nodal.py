@@ -9,7 +9,8 @@ import numpy as np
 
 from amcsim._types import F64, I64
 from amcsim.mapping import check_matrix
-from amcsim.nodal.inv import InvModel, build
+from amcsim.nodal.inv import build
+from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.verdict import judge
 from amcsim.realisation import realise
 from amcsim.solvers.analog import AnalogProgrammed
@@ -24,7 +25,7 @@ class NodalProgrammed(AnalogProgrammed):
     """Arrays stamped and factored once; a right-hand side costs a back-substitution and a verdict."""
 
     @cached_property
-    def models(self) -> dict[tuple[int, ...], InvModel]:
+    def models(self) -> dict[tuple[int, ...], LoopModel]:
         """The circuit of each matrix of the batch."""
         return {index: build(self.spec, self.realisation[index]) for index in np.ndindex(self.a.shape[:-2])}
 

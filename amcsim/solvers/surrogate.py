@@ -9,7 +9,8 @@ import numpy as np
 
 from amcsim._types import F64, I64
 from amcsim.mapping import check_matrix
-from amcsim.nodal.inv import InvModel, build
+from amcsim.nodal.inv import build
+from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.verdict import judge
 from amcsim.realisation import realise
 from amcsim.solvers.analog import AnalogProgrammed
@@ -29,7 +30,7 @@ class SurrogateProgrammed(AnalogProgrammed):
     array: InvArray
 
     @cached_property
-    def _models(self) -> dict[tuple[int, ...], InvModel]:
+    def _models(self) -> dict[tuple[int, ...], LoopModel]:
         """Circuits that the fast verdict left open, as nodal models with the fitted on-resistance; filled as asked for."""
         return {}
 
@@ -48,7 +49,7 @@ class SurrogateProgrammed(AnalogProgrammed):
             if index not in self._models:
                 self._models[index] = build(self.spec, self.realisation[index], array.surrogate.cell.r0)
             model, b = self._models[index], volts[index][:, open_]
-            m, mine, inverted = model.m, x[index][:, open_], xn[index][:, open_]
+            m, mine, inverted = model.answers, x[index][:, open_], xn[index][:, open_]
             point = model.operating_point(b)
             u = point.u.copy()
             inside = point.converged & np.isfinite(mine).all(axis=0)

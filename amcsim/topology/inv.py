@@ -22,6 +22,7 @@ import numpy as np
 from amcsim._types import F64
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
+from amcsim.topology.array import add_array
 from amcsim.topology.network import Network, NetworkBuilder
 
 __all__ = ["closed_form", "inv_network"]
@@ -29,7 +30,7 @@ __all__ = ["closed_form", "inv_network"]
 
 @lru_cache(maxsize=32)
 def inv_network(m: int, spec: Spec) -> Network:
-    """The INV circuit for an (m, m) matrix; ports x, xn, sl. Nodes that a wire of 0 ohm would join are one node."""
+    """The INV circuit for an (m, m) matrix; ports x, xn, sl, q. Nodes that a wire of 0 ohm would join are one node."""
     if not 1 <= m <= 256:
         raise ValueError(f"matrix size {m} is outside 1 to 256")
     net, wire = NetworkBuilder(), spec.wire
@@ -40,26 +41,9 @@ def inv_network(m: int, spec: Spec) -> Network:
         net.inverter(f"i{i}", f"x{i}", f"xn{i}", spec.inverter.resistance)
         net.capacitor(f"sum{i}", f"sl{i}", "0", wire.summing_capacitance)
         net.capacitor(f"fb{i}", f"sl{i}", f"x{i}", spec.opamp.feedback_capacitance)
-    for i in range(m):
-        for c in range(2 * m):
-            array, column = divmod(c, m)
-            drive = f"xn{column}" if array else f"x{column}"
-            bl, above = f"b{i}_{c}", (drive if i == 0 else f"b{i - 1}_{c}")
-            first = c == 0 or (wire.layout == "separate" and column == 0)
-            sl, towards_amplifier = f"s{i}_{c}", (f"sl{i}" if first else f"s{i}_{c - 1}")
-            if wire.bl_resistance > 0:
-                net.resistor(f"b{i}_{c}", above, bl, wire.bl_resistance)
-            else:
-                bl = drive
-            if wire.sl_resistance > 0:
-                net.resistor(f"s{i}_{c}", towards_amplifier, sl, wire.sl_resistance)
-            else:
-                sl = f"sl{i}"
-            net.cell(f"c{i}_{c}", bl, sl, array, i, column)
-            net.capacitor(f"b{i}_{c}", bl, "0", wire.bl_capacitance)
-            net.capacitor(f"s{i}_{c}", sl, "0", wire.sl_capacitance)
-    rows = range(m)
-    return net.build({"x": [f"x{i}" for i in rows], "xn": [f"xn{i}" for i in rows], "sl": [f"sl{i}" for i in rows]})
+    add_array(net, wire, m, m, ("x", "xn"))
+    groups = {"x": "x{}", "xn": "xn{}", "sl": "sl{}", "q": "xi{}.q"}
+    return net.build({group: [name.format(i) for i in range(m)] for group, name in groups.items()})
 
 
 def closed_form(r: Realisation, b: F64, spec: Spec) -> tuple[F64, F64]:

@@ -19,7 +19,8 @@ import pytest
 from amcsim._types import F64
 from amcsim.analysis.inv import inv_deck
 from amcsim.netlist.deck import Deck, standalone_text
-from amcsim.nodal.inv import InvModel, build
+from amcsim.nodal.inv import build
+from amcsim.nodal.loop import LoopModel
 from amcsim.realisation import realise
 from amcsim.specs import Spec, preset
 from amcsim.streams import Key
@@ -39,7 +40,7 @@ class Golden:
     b: F64
     seed: int = 0
 
-    def model(self) -> InvModel:
+    def model(self) -> LoopModel:
         return build(self.spec, realise(self.a, self.spec, Key(self.seed)))
 
     def outputs(self) -> tuple[F64, F64]:

@@ -15,7 +15,9 @@ from amcsim.access import channel_capacitances, on_resistance
 from amcsim.analysis.inv import inv_deck, operating_points, transient
 from amcsim.netlist.deck import deck_text
 from amcsim.ngspice import run_batch
-from amcsim.nodal.inv import InvModel, build
+from amcsim.nodal.inv import build
+from amcsim.nodal.inv import rows as rows_of
+from amcsim.nodal.loop import LoopModel
 from amcsim.realisation import Realisation, realise
 from amcsim.specs import Spec, preset
 from amcsim.streams import Key
@@ -59,7 +61,7 @@ def test_without_wires_ngspice_and_nodal_equal_the_closed_form(m: int) -> None:
     u = model.operating_point(b).u
     simulated = operating_points(LINEAR, r, b)
     for part, wanted in (("x", x), ("xn", xn)):
-        rows = model.part(part)
+        rows = rows_of(model.answers, part)
         assert relative(u[rows], wanted) < 1e-12  # the same algebra in another order
         # ngspice gives its linear amplifiers 1 mohm, which the gain divides
         assert relative(simulated[rows], wanted) < 1e-6
@@ -106,7 +108,7 @@ def test_output_currents_are_those_of_ngspice() -> None:
     r, b = realise(regular(3), PKU, Key(0)), volts(3, k=1)
     model = build(PKU, r)
     point = model.operating_point(b)
-    expected = point.u[model.part("x"), 0], point.u[model.part("xn"), 0]
+    expected = point.u[rows_of(model.answers, "x"), 0], point.u[rows_of(model.answers, "xn"), 0]
     text = deck_text(inv_deck(PKU, r, b[:, 0], expected), [".options savecurrents", ".op"])
     plot = run_batch(text).plot("operating")
     sensors = [f"xa{i}" for i in range(3)] + [f"xi{i}.xo" for i in range(3)]
@@ -256,6 +258,6 @@ def test_many_right_hand_sides_are_the_single_ones() -> None:
 
 
 def test_a_solution_beyond_the_limits_is_said_not_to_converge() -> None:
-    model: InvModel = build(QUIET, realise(spd(1000, 0), QUIET, Key(0)))
+    model: LoopModel = build(QUIET, realise(spd(1000, 0), QUIET, Key(0)))
     point = model.operating_point(np.stack([np.full(4, 0.3), np.full(4, 1e-3)], axis=1))
     assert point.converged.tolist() == [False, True]

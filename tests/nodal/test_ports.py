@@ -28,15 +28,16 @@ def test_one_cell_a_side_is_a_series_of_four() -> None:
     r = realise(np.array([[1.0]]), spec, Key(0))
     gp, gn = r.g_pos.item(), r.g_neg.item()
     ron, g_in = on_resistance(spec.cell), spec.g_unit
-    y = reduced(1, spec).conductance  # ports x, xn, sl, in
+    y = reduced(1, spec).conductance  # ports x, xn, sl, q, in
     # star of the two branches at source-line node 0, 7 ohm from the summing node
     up, un, us = 1 / (3 + 1 / gp + ron), 1 / (3 + 1 / gn + ron + 7), 1 / 7
     total = up + un + us
     assert y[0, 2] == pytest.approx(-up * us / total, rel=1e-9)
     assert y[1, 2] == pytest.approx(-un * us / total, rel=1e-9)
     assert y[0, 1] == pytest.approx(-up * un / total, rel=1e-9)
-    assert y[2, 3] == pytest.approx(-g_in, rel=1e-12)
-    assert y[3, 3] == pytest.approx(g_in, rel=1e-12)
+    assert y[0, 3] == y[1, 3] == pytest.approx(-1 / spec.inverter.resistance, rel=1e-12)
+    assert y[2, 4] == pytest.approx(-g_in, rel=1e-12)
+    assert y[4, 4] == pytest.approx(g_in, rel=1e-12)
 
 
 @pytest.mark.parametrize("layout", ["shared", "separate"])
@@ -55,7 +56,7 @@ def test_all_ports_together_see_every_capacitance_to_ground() -> None:
     both = reduced(m, PKU)
     wire, cells = PKU.wire, 2 * m * m
     total = m * wire.summing_capacitance + cells * (wire.bl_capacitance + wire.sl_capacitance)
-    total += cells * sum(channel_capacitances(PKU.cell))
+    total += cells * sum(channel_capacitances(PKU.cell)) + m * wire.inverter_capacitance
     assert both.capacitance.sum() == pytest.approx(total, rel=1e-9)
 
 
@@ -74,4 +75,4 @@ def test_without_wires_ports_see_the_cells_themselves() -> None:
     y = reduce_to_ports(inv_network(2, spec), spec, r, 0.0).conductance
     np.testing.assert_allclose(-y[4:6, :2], r.g_pos, rtol=1e-14)
     np.testing.assert_allclose(-y[4:6, 2:4], r.g_neg, rtol=1e-14)
-    np.testing.assert_allclose(-y[4:6, 6:], spec.g_unit * np.eye(2), rtol=1e-14)
+    np.testing.assert_allclose(-y[4:6, 8:], spec.g_unit * np.eye(2), rtol=1e-14)

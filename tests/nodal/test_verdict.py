@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 from amcsim._types import F64
 from amcsim.analysis.inv import operating_points, transient
 from amcsim.mapping import inverse_for_ranging, voltage_scale
-from amcsim.nodal.inv import InvModel, build
+from amcsim.nodal.inv import build
+from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.verdict import certified, judge, judge_start_up, start_up_times
 from amcsim.realisation import realise
 from amcsim.specs import Spec, preset
@@ -35,7 +36,7 @@ def spd(condition: float, seed: int, m: int = 4) -> F64:
     return a
 
 
-def verdict(model: InvModel, b: F64, **changes: Any) -> Verdict:
+def verdict(model: LoopModel, b: F64, **changes: Any) -> Verdict:
     """(x, "status reason" of each column); b (m, k), V; `changes` replaces what operating_point gave."""
     point = model.operating_point(b)
     given = {"u": point.u, "current": point.current, "converged": point.converged} | changes
@@ -44,7 +45,7 @@ def verdict(model: InvModel, b: F64, **changes: Any) -> Verdict:
     return x, [f"{Status(s)} {Reason(r)}".strip() for s, r in zip(status, reason, strict=True)]
 
 
-def model_of(a: F64, spec: Spec = QUIET, seed: int = 0) -> InvModel:
+def model_of(a: F64, spec: Spec = QUIET, seed: int = 0) -> LoopModel:
     return build(spec, realise(a, spec, Key(seed)))
 
 
@@ -53,7 +54,7 @@ def ranged(a: F64, b: F64, spec: Spec = QUIET) -> F64:
     return volts
 
 
-def ends_at(model: InvModel, b: F64, x: F64) -> bool:
+def ends_at(model: LoopModel, b: F64, x: F64) -> bool:
     """Whether ngspice's transient from rest ends its read window at x, (m,), within 2 %."""
     waves = transient(model.spec, model.realisation, b, model.spec.converters.read_window, from_rest=True)
     tail = waves.matrix("x")[waves.time > 0.8 * waves.time[-1]]
