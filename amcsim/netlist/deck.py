@@ -43,11 +43,11 @@ class Deck:
     spec: Spec
     realisation: Realisation
     """Unbatched."""
-    inputs: F64
-    """Voltages b of the inputs, (m,); the sources are set to -b."""
-    expected: tuple[F64, F64]
-    """(x, xn) put as .nodeset on the integrators, (m,) each, V."""
-    title: str = "INV"
+    sources: F64
+    """Voltages of the sources, in the order of network.sources, V."""
+    expected: F64
+    """Outputs of the amplifiers, then of the inverters, put as .nodeset on their integrators, V."""
+    title: str = "array"
     step_delay: float = 0.0
     """Instant of the input step in a transient, s."""
 
@@ -140,8 +140,8 @@ def _testbench(deck: Deck) -> list[tuple[str, str, list[str], dict[str, float] |
             ("V", "wl", ["wl", "0"], f"dc {spec.cell.wordline:.12g}"),
             ("V", "bulk", ["bulk", "0"], f"dc {spec.cell.bulk:.12g}"),
         ]
-    for name, node, b in zip(net.sources.names, net.sources.node.tolist(), deck.inputs.tolist(), strict=True):
-        volts = _number(0.0 - b)  # no "-0"
+    for name, node, v in zip(net.sources.names, net.sources.node.tolist(), deck.sources.tolist(), strict=True):
+        volts = _number(v + 0.0)  # no "-0"
         step = f"pulse(0 {volts} {deck.step_delay:.12g} {RISE_TIME:.12g} {RISE_TIME:.12g} 1 2)"
         rows.append(("V", name, [nodes[node], "0"], f"dc {volts} {step}"))
     amplifier, inverter = opamp_parameters(spec), _inverter_parameters(spec)
@@ -152,8 +152,8 @@ def _testbench(deck: Deck) -> list[tuple[str, str, list[str], dict[str, float] |
             (f"opamp_{spec.opamp.model}", name, [nodes[inn], nodes[out], "vdd", "vss"], amplifier | {"vos": vos})
         )
     for name, a, b, vos, ratio in zip(
-        net.inverters.names, net.inverters.a, net.inverters.b, r.inverter_offset, r.inverter_ratio, strict=True
-    ):
+        net.inverters.names, net.inverters.a, net.inverters.b, r.inverter_offset, r.inverter_ratio, strict=False
+    ):  # circuits without inverters leave the drawn ones unused
         drawn = {"rratio": float(ratio), "vos": float(vos)}
         rows.append((f"inverter_{spec.opamp.model}", name, [nodes[a], nodes[b], "vdd", "vss"], inverter | drawn))
     return rows
@@ -162,14 +162,14 @@ def _testbench(deck: Deck) -> list[tuple[str, str, list[str], dict[str, float] |
 def _nodesets(deck: Deck) -> str:
     """On the integrators, not the outputs: 8 Newton iterations instead of 132, and no gmin stepping."""
     net = deck.network
-    values = [f"v(x{n}.p)={v:.6g}" for n, v in zip(net.amplifiers.names, deck.expected[0].tolist(), strict=True)]
-    values += [f"v(x{n}.xo.p)={v:.6g}" for n, v in zip(net.inverters.names, deck.expected[1].tolist(), strict=True)]
+    stages = [*(f"x{n}.p" for n in net.amplifiers.names), *(f"x{n}.xo.p" for n in net.inverters.names)]
+    values = [f"v({stage})={v:.6g}" for stage, v in zip(stages, deck.expected.tolist(), strict=True)]
     return "\n+ ".join([".nodeset", *values])
 
 
 def deck_text(deck: Deck, analyses: Sequence[str] = ()) -> str:
     """The whole deck: title, library, testbench, array, nodesets, options, then `analyses` (lines), `.end`."""
-    lines = [deck.title.replace("\n", " ") or "INV", library_text(deck.spec)]
+    lines = [deck.title.replace("\n", " ") or "array", library_text(deck.spec)]
     for kind, name, nodes, value in _testbench(deck):
         if isinstance(value, str):
             lines.append(f"{kind}{name} {' '.join(nodes)} {value}")
@@ -183,7 +183,7 @@ def standalone_text(deck: Deck, stop: float = 20e-6) -> str:
 
     Settling is that of the answer's norm to 1 %, from the input step at deck.step_delay, in a transient to `stop` (s).
     """
-    outputs = [f"v({deck.network.nodes[node]})" for node in deck.network.ports["x"].tolist()]
+    outputs = [f"v({deck.network.nodes[node]})" for node in next(iter(deck.network.ports.values())).tolist()]
     commands = [
         ".control",
         "set numdgt=9",
@@ -220,8 +220,8 @@ def alterations(deck: Deck) -> dict[str, float]:
     g = np.stack([r.g_pos, r.g_neg])[net.cells.array, net.cells.row, net.cells.column]
     changes = {f"r.x{name}.rr": value for name, value in zip(net.cells.names, (1.0 / g).tolist(), strict=True)}
     changes |= {f"v.x{n}.vos": v for n, v in zip(net.amplifiers.names, r.offset.tolist(), strict=True)}
-    changes |= {f"v.x{n}.xo.vos": v for n, v in zip(net.inverters.names, r.inverter_offset.tolist(), strict=True)}
     feedback = spec.inverter.resistance * r.inverter_ratio
-    changes |= {f"r.x{n}.rb": v for n, v in zip(net.inverters.names, feedback.tolist(), strict=True)}
-    changes |= {f"v{name}": -b for name, b in zip(net.sources.names, deck.inputs.tolist(), strict=True)}
+    for n, vos, ohm in zip(net.inverters.names, r.inverter_offset.tolist(), feedback.tolist(), strict=False):
+        changes |= {f"v.x{n}.xo.vos": vos, f"r.x{n}.rb": ohm}
+    changes |= {f"v{name}": v for name, v in zip(net.sources.names, deck.sources.tolist(), strict=True)}
     return changes

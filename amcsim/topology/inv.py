@@ -23,9 +23,10 @@ from amcsim._types import F64
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.array import add_array
+from amcsim.topology.circuit import Topology
 from amcsim.topology.network import Network, NetworkBuilder
 
-__all__ = ["closed_form", "inv_network"]
+__all__ = ["INV", "closed_form", "inv_network"]
 
 
 @lru_cache(maxsize=32)
@@ -60,3 +61,17 @@ def closed_form(r: Realisation, b: F64, spec: Spec) -> tuple[F64, F64]:
     known = load * r.offset - np.einsum("...ij,...j->...i", r.g_neg, start)
     x = np.linalg.solve(matrix, spec.g_unit * b + known[..., None])
     return x, slope[..., None] * x + start[..., None]
+
+
+INV = Topology(
+    name="inv",
+    network=lambda m, n, spec: inv_network(m, spec),
+    outputs=("x", "xn"),
+    senses=("sl", "q"),
+    drive=lambda m, n: -np.eye(m),
+    sign=1.0,
+    on_cells=2,
+    offset=lambda r: np.concatenate([r.offset, r.inverter_offset]),
+    loop=lambda y, m: y[2 * m : 3 * m, m : 2 * m] - y[2 * m : 3 * m, :m],
+)
+"""x = A^-1 b; the sources are at -b. Its loop matrix is G+ - G-."""

@@ -21,9 +21,10 @@ from amcsim._types import F64
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.array import add_array
+from amcsim.topology.circuit import Topology
 from amcsim.topology.network import Network, NetworkBuilder
 
-__all__ = ["mvm_closed_form", "mvm_network"]
+__all__ = ["MVM", "mvm_closed_form", "mvm_network"]
 
 
 @lru_cache(maxsize=32)
@@ -51,3 +52,17 @@ def mvm_closed_form(r: Realisation, v: F64, spec: Spec) -> F64:
     current = (r.g_pos - r.g_neg) @ v
     result: F64 = (current - load * r.offset[..., None]) / (spec.g_unit + load / gain)
     return result
+
+
+MVM = Topology(
+    name="mvm",
+    network=mvm_network,
+    outputs=("y",),
+    senses=("sl",),
+    drive=lambda m, n: np.concatenate([np.eye(n), -np.eye(n)]),
+    sign=-1.0,
+    on_cells=0,
+    offset=lambda r: r.offset,
+    loop=lambda y, m: -y[m : 2 * m, :m],
+)
+"""-y = A v; the sources are at v and -v."""
