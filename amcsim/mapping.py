@@ -12,7 +12,15 @@ import numpy as np
 from amcsim._types import F64
 from amcsim.specs import CellSpec, Spec
 
-__all__ = ["HEADROOM", "check_matrix", "inverse_for_ranging", "matrix_scale", "to_conductances", "voltage_scale"]
+__all__ = [
+    "HEADROOM",
+    "check_matrix",
+    "inverse_for_ranging",
+    "matrix_scale",
+    "product_scale",
+    "to_conductances",
+    "voltage_scale",
+]
 
 HEADROOM = 0.8
 """Fraction of the voltage range that the predicted answer may fill; the rest is left to the circuit's error."""
@@ -68,9 +76,22 @@ def voltage_scale(inverse: F64, b: F64, spec: Spec) -> F64:
     Inputs stay within cell.v_read_max and the DAC's full scale, outputs within HEADROOM of v_read_max and of the ADC's.
     """
     limit = spec.cell.v_read_max
+    return _power_of_two(inverse @ b, b, min(limit, spec.converters.adc_full_scale or limit), spec)
+
+
+def product_scale(scaled: F64, v: F64, spec: Spec) -> F64:
+    """Volts for one unit of v, (*batch, k), by the same rule for a product: outputs are bound by swing and ADC alone.
+
+    scaled: A / a_max, (*batch, m, n); v: (*batch, n, k).
+    """
+    swing = 0.9 * spec.opamp.swing
+    return _power_of_two(scaled @ v, v, min(swing, spec.converters.adc_full_scale or swing), spec)
+
+
+def _power_of_two(predicted: F64, b: F64, out: float, spec: Spec) -> F64:
+    limit = spec.cell.v_read_max
     into = (1 - 1e-12) * min(limit, spec.converters.dac_full_scale or limit)  # rounding must not pass a bound
-    out = HEADROOM * min(limit, spec.converters.adc_full_scale or limit)
-    need = np.maximum(np.abs(b).max(axis=-2) / into, np.abs(inverse @ b).max(axis=-2) / out)
-    exponent = np.frexp(np.where(need > 0, need, 1.0))[1]
+    need = np.maximum(np.abs(b).max(axis=-2) / into, np.abs(predicted).max(axis=-2) / (HEADROOM * out))
+    exponent = np.frexp(need)[1]  # 0 where there is nothing to scale
     scale: F64 = np.ldexp(1.0, np.minimum(-exponent, 1000))  # denormal inputs stay small rather than overflow
     return scale

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,16 +14,19 @@ from amcsim.mapping import inverse_for_ranging, matrix_scale, voltage_scale
 from amcsim.realisation import Realisation
 from amcsim.solvers.base import Counts, Solution, answered, check_rhs
 from amcsim.specs import Spec
+from amcsim.topology.circuit import Topology
+from amcsim.topology.inv import INV
 
-__all__ = ["AnalogProgrammed"]
+__all__ = ["AnalogProgrammed", "ArrayProgrammed", "quantise"]
 
 
 @dataclass(frozen=True)
-class AnalogProgrammed(ABC):
-    """A matrix written into an INV array of one technology. A backend says how the circuit answers voltages."""
+class ArrayProgrammed(ABC):
+    """A matrix written into an array of one technology. A backend says how the circuit answers voltages."""
 
+    topology: ClassVar[Topology] = INV
     a: F64
-    """The wanted matrix, (*batch, m, m)."""
+    """The wanted matrix, (*batch, m, n)."""
     spec: Spec
     realisation: Realisation
     """The drawn circuit; the same key draws the same one on every backend."""
@@ -31,20 +35,25 @@ class AnalogProgrammed(ABC):
     def __post_init__(self) -> None:
         object.__setattr__(self, "counts", Counts(array_programmings=int(np.prod(self.a.shape[:-2], dtype=int))))
 
+    @abstractmethod
+    def answer(self, volts: F64) -> tuple[F64, I64, I64]:
+        """Output voltages (*batch, m, k), statuses and reasons (*batch, k) for input voltages (*batch, inputs, k)."""
+
+
+@dataclass(frozen=True)
+class AnalogProgrammed(ArrayProgrammed):
+    """A square matrix written into an INV array."""
+
     @cached_property
     def _ranging(self) -> tuple[F64, F64]:
         return matrix_scale(self.a), inverse_for_ranging(self.a)
-
-    @abstractmethod
-    def answer(self, volts: F64) -> tuple[F64, I64, I64]:
-        """Output voltages (*batch, m, k), statuses and reasons (*batch, k) for input voltages (*batch, m, k)."""
 
     def inputs(self, b: F64) -> tuple[F64, F64]:
         """Input voltages for b, (*batch, m, k), ranged and converted; and volts at the outputs for one unit of x."""
         a_max, inverse = self._ranging
         scale = voltage_scale(inverse, b, self.spec)[..., None, :]
         conv = self.spec.converters
-        volts = _quantise(b * scale, conv.dac_bits, conv.dac_full_scale or self.spec.cell.v_read_max)
+        volts = quantise(b * scale, conv.dac_bits, conv.dac_full_scale or self.spec.cell.v_read_max)
         with np.errstate(over="ignore"):  # where a and 1/b are huge together, x is 0
             return volts, scale * a_max[..., None, None]
 
@@ -57,15 +66,15 @@ class AnalogProgrammed(ABC):
         volts, unit = self.inputs(b)
         outputs, status, reason = self.answer(volts)
         conv = self.spec.converters
-        x = _quantise(outputs, conv.adc_bits, conv.adc_full_scale or self.spec.cell.v_read_max) / unit
+        x = quantise(outputs, conv.adc_bits, conv.adc_full_scale or self.spec.cell.v_read_max) / unit
         asked = np.asarray(b.any(axis=-2))
-        if not asked.all():
+        if np.count_nonzero(asked) < asked.size:
             x = np.where(asked[..., None, :], x, 0.0)
             status, reason = np.where(asked, status, 0), np.where(asked, reason, 0)
         return answered(self.a, x, b, status=status, reason=reason)
 
 
-def _quantise(v: F64, bits: int | None, full_scale: float) -> F64:
+def quantise(v: F64, bits: int | None, full_scale: float) -> F64:
     """Mid-tread converter of +-full_scale, V; None is ideal."""
     if bits is None:
         return v

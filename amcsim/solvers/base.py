@@ -117,7 +117,7 @@ def check_rhs(a: F64, b: F64) -> F64:
 
 def column_norms(v: F64) -> F64:
     """Euclidean norm of each column, (*batch, n, k) -> (*batch, k)."""
-    norms: F64 = np.sqrt(np.einsum("...ij,...ij->...j", v, v))
+    norms: F64 = np.sqrt(np.add.reduce(v * v, axis=-2))
     return norms
 
 
@@ -140,13 +140,14 @@ def answered(
         residual = relative_residual(a, x, b)
         status = np.zeros(residual.shape, np.int64) if status is None else status
         reason = np.zeros(residual.shape, np.int64) if reason is None else reason
-        none = SEVERITY[status] >= NO_ANSWER
-        bad = none | ~(residual < np.inf)
-        if np.count_nonzero(bad):
+        known = residual < np.inf
+        if np.count_nonzero(status) or np.count_nonzero(known) < known.size:
+            none = SEVERITY[status] >= NO_ANSWER
+            bad = none | ~known
             status = np.where(none | ~bad, status, Status.NOT_CONVERGED)
             reason = np.where(none | ~bad, reason, Reason.NONFINITE)
             x, residual = np.where(bad[..., None, :], np.nan, x), np.where(bad, np.nan, residual)
-    iterations = np.asarray(passes * b.any(axis=-2), np.int64)
+    iterations = np.multiply(b.any(axis=-2), passes, dtype=np.int64)
     return Solution(x, status, reason, residual, iterations, Counts(analog_solves=int(iterations.sum())))
 
 

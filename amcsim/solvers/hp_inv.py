@@ -249,7 +249,7 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
     columns = np.flatnonzero(live.any(axis=tuple(range(live.ndim - 1))))
     live = live[..., columns]
     b, size, limit = work.b[part][..., columns], work.size[part][..., columns], work.limit[part][..., columns]
-    x, r, best, mark = np.zeros(b.shape), b, size, size
+    x, r, best, mark, ceiling = np.zeros(b.shape), b, size, size, GROWTH * size
     for passes in range(1, options.max_iterations + 1):
         if live.ndim > 1:
             r = np.where(live[..., None, :], r, 0.0)
@@ -266,7 +266,7 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
         r = b - a @ x
         norm = column_norms(r)
         best = np.minimum(best, norm)
-        going = live & (norm > limit) & (norm <= GROWTH * size)
+        going = live & (norm > limit) & (norm <= ceiling)
         if passes % PATIENCE == 0:
             going &= best < 0.9 * mark
             mark = best
@@ -277,8 +277,8 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
             keep = going.any(axis=tuple(range(going.ndim - 1)))
             if not np.count_nonzero(keep):
                 return
-            columns, live, size, limit = columns[keep], going[..., keep], size[..., keep], limit[..., keep]
-            b, x, r, best, mark = (v[..., keep] for v in (b, x, r, best, mark))
+            columns, live = columns[keep], going[..., keep]
+            b, x, r, best, mark, limit, ceiling = (v[..., keep] for v in (b, x, r, best, mark, limit, ceiling))
 
 
 def _digital(a: F64, work: _Work) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ __all__ = ["InvArray", "certificate_conductance", "program"]
 _SERIES_TOLERANCE = 1e-7
 """Relative error of a cell's current at which the wire series stops."""
 _BLOCK = 256
+_NEAR_SWING = 0.95
+"""Fraction of the swing from which on an output counts as saturated (amcsim.nodal.verdict)."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,13 @@ class InvArray:
     """Programmed arrays as the surrogate sees them; batched over the leading axes."""
 
     response: F64
-    """dx/db, (*batch, m, m)."""
+    """d(x, xn)/db, (*batch, 2m, m)."""
     rest: F64
-    """x at b = 0, (*batch, m), V."""
-    inverter: tuple[F64, F64]
-    """slope and start of xn = slope x + start, (*batch, m) each."""
+    """(x, xn) at b = 0, (*batch, 2m), V."""
     correction: F64
-    """M^-1 times r0 g^3 of the positive and the negative array side by side, (*batch, m, 2m)."""
+    """What of (x, xn) the cells' curvature takes for one V^2 at each (x, xn), (*batch, 2m, 2m), 1/V."""
     load: F64
-    """Largest output conductance D of any amplifier, (*batch,), S."""
+    """Output conductances D of amplifiers and inverters, (*batch, 2m), S."""
     certified: Bool
     """(*batch,): stable, settled and free of latched states by the fast certificate."""
     unstable: Bool
@@ -59,30 +59,36 @@ class InvArray:
 
     def outputs(self, b: F64) -> tuple[F64, F64]:
         """(x, xn), (*batch, m, k), for input voltages b, (*batch, m, k)."""
-        law = self.surrogate.cell
-        x = self.response @ b + self.rest[..., None]
-        slope, start = self.inverter
-        xn = slope[..., None] * x + start[..., None]
+        law, m = self.surrogate.cell, b.shape[-2]
+        both = self.response @ b + self.rest[..., None]
         if law.r0 > 0:
-            both = np.concatenate([x, xn], axis=-2)
-            x = x + self.correction @ (both * (law.r_even * both + law.r_odd * np.abs(both)))
-            xn = slope[..., None] * x + start[..., None]
-        return x, xn
+            both = both + self.correction @ (both * (law.r_even * both + law.r_odd * np.abs(both)))
+        return both[..., :m, :], both[..., m:, :]
+
+    @cached_property
+    def _harmless(self) -> float:
+        """Voltage up to which no bound can be hit, V."""
+        spec = self.surrogate.spec
+        if spec.opamp.model != "behavioral":
+            return spec.cell.v_read_max
+        current = spec.opamp.output_current / float(self.load.max())
+        return min(spec.cell.v_read_max, _NEAR_SWING * spec.opamp.swing, current)
 
     def bounds(self, b: F64, x: F64, xn: F64) -> tuple[I64, I64]:
         """(status, reason), (*batch, k): ok or saturated, by the same bounds as amcsim.nodal.verdict."""
-        spec = self.surrogate.spec
-        peak = np.maximum(np.abs(x).max(axis=-2), np.abs(xn).max(axis=-2))
-        reach = np.maximum(peak, np.abs(b).max(axis=-2))
-        status = np.where(reach > spec.cell.v_read_max, Status.SATURATED, Status.OK).astype(np.int64)
-        reason = np.where(reach > spec.cell.v_read_max, Reason.DISTURB, Reason.NONE).astype(np.int64)
+        spec, into, out = self.surrogate.spec, np.abs(b), np.abs(np.concatenate([x, xn], axis=-2))
+        status = np.zeros(b.shape[:-2] + b.shape[-1:], dtype=np.int64)
+        reason = np.zeros_like(status)
+        if out.max(initial=0.0) <= self._harmless and into.max(initial=0.0) <= spec.cell.v_read_max:
+            return status, reason
+        peak = out.max(axis=-2)
+        reached = [(np.maximum(peak, into.max(axis=-2)) > spec.cell.v_read_max, Reason.DISTURB)]
         if spec.opamp.model == "behavioral":
-            for hit, why in (
-                (self.load[..., None] * peak > spec.opamp.output_current, Reason.CURRENT),
-                (peak > 0.95 * spec.opamp.swing, Reason.VOLTAGE),
-            ):
-                if hit.any():
-                    status[hit], reason[hit] = Status.SATURATED, why
+            current = (self.load[..., None] * out).max(axis=-2)
+            reached.append((current > spec.opamp.output_current, Reason.CURRENT))
+            reached.append((peak > _NEAR_SWING * spec.opamp.swing, Reason.VOLTAGE))
+        for hit, why in reached:
+            status[hit], reason[hit] = Status.SATURATED, why
         return status, reason
 
 
@@ -104,8 +110,7 @@ def _row_currents(g: F64, spec: Spec) -> F64:
     """X = (diag(1/g) + R_w)^-1 P of the summing nodes' columns: (batch, m, 2m^2), for g (batch, 2m^2)."""
     cells = g.shape[-1]
     m = math.isqrt(cells // 2)
-    row = np.indices((2, m, m))[1].ravel()
-    ports = (np.arange(m)[:, None] == row).astype(np.float64)
+    ports = np.ascontiguousarray(_sums(m)[:, 2 * m :].T)
     direct: F64 = g[:, None, :] * ports
     wire = spec.wire
     if wire.bl_resistance == 0 and wire.sl_resistance == 0:
@@ -159,7 +164,7 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     """
     batch, m = r.offset.shape[:-1], r.offset.shape[-1]
     devices = np.stack([r.g_pos, r.g_neg], axis=-3).reshape(-1, 2 * m * m)
-    surrogate.require(spec, m, devices)
+    surrogate.require(spec, (m, m), devices)
     law = surrogate.cell
     g = law.conductance(devices)
     n = len(g)
@@ -189,12 +194,18 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     if doubtful.size:
         unstable[doubtful] = np.linalg.det(matrix[doubtful] / spec.g_unit) < 0
         calm[doubtful] = _calm(matrix[doubtful], within[doubtful], to_neg[doubtful], spec)
+
+    def with_inverters(of_x: F64) -> F64:
+        """What the outputs x do, (n, m, ...), and below it what the inverters make of it."""
+        return np.concatenate([of_x, slope.reshape(n, m, *(1,) * (of_x.ndim - 2)) * of_x], axis=1)
+
+    rest = with_inverters(np.einsum("nij,nj->ni", inverse, known))
+    rest[:, m:] += start
     return InvArray(
-        response=_batch(spec.g_unit * inverse, batch),
-        rest=_batch(np.einsum("nij,nj->ni", inverse, known), batch),
-        inverter=(_batch(slope, batch), _batch(start, batch)),
-        correction=_batch(inverse @ cube, batch),
-        load=_batch(np.maximum(load.max(axis=-1), load_inverter.max(axis=-1)), batch),
+        response=_batch(with_inverters(spec.g_unit * inverse), batch),
+        rest=_batch(rest, batch),
+        correction=_batch(with_inverters(inverse @ cube), batch),
+        load=_batch(np.concatenate([load, load_inverter], axis=-1), batch),
         certified=_batch(certified, batch),
         unstable=_batch(unstable & surrogate.fast_verdict, batch),
         calm=_batch(calm & surrogate.fast_verdict, batch),

@@ -86,7 +86,7 @@ class Surrogate(_Part):
     """One fitted technology."""
 
     schema_version: Literal[1] = 1
-    circuit: Literal["inv"] = "inv"
+    circuit: Literal["inv", "mvm"] = "inv"
     spec: Spec
     cell: CellLaw
     gain: float = Field(gt=0)
@@ -100,11 +100,17 @@ class Surrogate(_Part):
     campaign_sha256: str = ""
     ngspice_version: str = ""
 
-    def require(self, spec: Spec, m: int, g: F64) -> None:
-        """Raise DomainError unless this may stand for an (m, m) circuit of `spec` with device conductances g, S."""
-        if m not in self.domain.sizes:
-            sizes = ", ".join(str(s) for s in self.domain.sizes)
-            raise DomainError(f"the surrogate was fitted for sizes {sizes}, not {m}; calibrate one for {m}")
+    def require(self, spec: Spec, shape: tuple[int, int], g: F64, circuit: str = "inv") -> None:
+        """Raise DomainError unless this may stand for a circuit of that kind and shape with device conductances g, S.
+
+        MVM may be rectangular, with no side longer than the largest size fitted.
+        """
+        if circuit != self.circuit:
+            raise DomainError(f"the surrogate was fitted to {self.circuit.upper()} circuits, not to {circuit.upper()}")
+        sizes = self.domain.sizes
+        if (shape[0] not in sizes) if circuit == "inv" else (max(shape) > max(sizes)):
+            fitted, wanted = ", ".join(str(s) for s in sizes), "x".join(str(s) for s in shape)
+            raise DomainError(f"the surrogate was fitted for sizes {fitted}, not {wanted}; calibrate one for it")
         difference = _technology_difference(self.spec, spec)
         if difference:
             raise DomainError(difference)

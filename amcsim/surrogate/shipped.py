@@ -12,8 +12,8 @@ from amcsim.surrogate.model import DomainError, Surrogate, load_surrogate
 __all__ = ["shipped_surrogate"]
 
 
-def shipped_surrogate(spec: Spec, m: int) -> Surrogate:
-    """The shipped surrogate that may stand for (m, m) circuits of `spec`. Raises DomainError where there is none."""
+def shipped_surrogate(spec: Spec, shape: tuple[int, int], circuit: str = "inv") -> Surrogate:
+    """The shipped surrogate that may stand for circuits of that kind, shape and technology. Raises DomainError."""
     whole_range = np.array([spec.cell.g_min, spec.cell.g_max])
     reasons = []
     for entry in sorted(files("amcsim.calibration").iterdir(), key=lambda e: e.name):
@@ -22,7 +22,7 @@ def shipped_surrogate(spec: Spec, m: int) -> Surrogate:
         with as_file(entry) as path:
             surrogate = load_surrogate(path)
         try:
-            surrogate.require(spec, m, whole_range)
+            surrogate.require(spec, shape, whole_range, circuit)
         except DomainError as error:
             reasons.append(f"{entry.name}: {error}")
         else:
