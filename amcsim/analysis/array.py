@@ -1,4 +1,4 @@
-"""A circuit of an array in ngspice: operating points and transients on a persistent session, values altered in place."""
+"""A circuit of an array in ngspice: operating points and transients on a session, values altered in place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["array_deck", "operating_points", "transient"]
 def array_deck(
     topology: Topology, spec: Spec, r: Realisation, b: F64, expected: F64 | None = None, title: str | None = None
 ) -> Deck:
-    """The deck of one drawn circuit with input voltages b, (inputs,), expecting outputs of all amplifiers (default 0)."""
+    """The deck of one drawn circuit with input voltages b, (inputs,); outputs of all amplifiers expected (or 0)."""
     m, n = r.g_pos.shape
     network = topology.network(m, n, spec)
     if expected is None:
@@ -47,7 +47,7 @@ def _loaded(topology: Topology, deck: Deck) -> Session:
 
 
 def operating_points(topology: Topology, spec: Spec, r: Realisation, b: F64) -> F64:
-    """Voltages of ngspice's operating points for input voltages b, (inputs, k): (2N, k), V: all outputs, then all senses.
+    """Voltages of ngspice's operating points for input voltages b, (inputs, k): all outputs, then all senses, (2N, k).
 
     NaN for a column without convergence; whether a point is the answer is the verdict's business.
     Raises NgspiceError where ngspice cannot run the circuit at all.

@@ -1,4 +1,4 @@
-"""INV arrays on the nodal backend."""
+"""Arrays on the nodal backend."""
 
 from __future__ import annotations
 
@@ -9,35 +9,46 @@ import numpy as np
 
 from amcsim._types import F64, I64
 from amcsim.mapping import check_matrix
-from amcsim.nodal.inv import build
+from amcsim.nodal.build import build
 from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.verdict import judge
 from amcsim.realisation import realise
-from amcsim.solvers.analog import AnalogProgrammed
+from amcsim.solvers.analog import AnalogProgrammed, ArrayProgrammed
 from amcsim.specs import Spec
 from amcsim.streams import Key
 
-__all__ = ["NodalProgrammed", "NodalSolver"]
+__all__ = ["NodalArray", "NodalProgrammed", "NodalSolver"]
 
 
 @dataclass(frozen=True)
-class NodalProgrammed(AnalogProgrammed):
-    """Arrays stamped and factored once; a right-hand side costs a back-substitution and a verdict."""
+class NodalArray(ArrayProgrammed):
+    """Arrays stamped and factored once; a vector costs a back-substitution and a verdict."""
 
     @cached_property
     def models(self) -> dict[tuple[int, ...], LoopModel]:
         """The circuit of each matrix of the batch."""
-        return {index: build(self.spec, self.realisation[index]) for index in np.ndindex(self.a.shape[:-2])}
+        indices = np.ndindex(self.a.shape[:-2])
+        return {index: build(self.topology, self.spec, self.realisation[index]) for index in indices}
 
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
-        """See AnalogProgrammed."""
-        x = np.empty_like(volts)
-        status = np.empty(volts.shape[:-2] + volts.shape[-1:], dtype=np.int64)
+        """See ArrayProgrammed."""
+        batch, k = volts.shape[:-2], volts.shape[-1]
+        x = np.empty((*batch, self.a.shape[-2], k))
+        status = np.empty((*batch, k), dtype=np.int64)
         reason = np.empty_like(status)
         for index, model in self.models.items():
-            point = model.operating_point(volts[index])
-            x[index], status[index], reason[index] = judge(model, volts[index], point.u, point.current, point.converged)
+            x[index], status[index], reason[index] = self.judged(index, model, volts[index])
         return x, status, reason
+
+    def judged(self, index: tuple[int, ...], model: LoopModel, volts: F64) -> tuple[F64, I64, I64]:
+        """One matrix's outputs (m, k), statuses and reasons (k,)."""
+        point = model.operating_point(volts)
+        return judge(model, volts, point.u, point.current, point.converged)
+
+
+@dataclass(frozen=True)
+class NodalProgrammed(NodalArray, AnalogProgrammed):
+    """INV arrays by their nodal equations."""
 
 
 @dataclass(frozen=True)

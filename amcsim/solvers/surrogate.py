@@ -1,4 +1,4 @@
-"""INV arrays by the surrogate: everything vectorised, the full verdict only where the fast certificate does not vouch."""
+"""INV arrays by the surrogate: vectorised, the full verdict only where the fast certificate does not vouch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SurrogateProgrammed(AnalogProgrammed):
 
     @cached_property
     def _models(self) -> dict[tuple[int, ...], LoopModel]:
-        """Circuits that the fast verdict left open, as nodal models with the fitted on-resistance; filled as asked for."""
+        """Circuits that the fast verdict left open: nodal models with the fitted on-resistance, made when asked for."""
         return {}
 
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:

@@ -1,0 +1,98 @@
+"""MVM by the surrogate: y = A v with m unknowns, batched over matrices and vectors.
+
+With T the currents per volt (surrogate/wires.py), amplifiers v_sl = Vos - y (1 + Ro g_unit)/A0, and w = (v, -v),
+
+    (g_unit E + W (1 + Ro g_unit)/A0) (-y) = T w - W Vos + dI(w),   W = T_sl + g_unit E,
+
+dI the access device's curvature -r0 g^3 (r_even V^2 + r_odd V|V|) of every cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from amcsim._types import F64, I64
+from amcsim.realisation import Realisation
+from amcsim.specs import Spec
+from amcsim.status import Reason, Status
+from amcsim.surrogate.model import Surrogate
+from amcsim.surrogate.wires import transfer
+from amcsim.topology.mvm import MVM
+
+__all__ = ["MvmArray", "program"]
+
+
+@dataclass(frozen=True)
+class MvmArray:
+    """Programmed arrays as the surrogate sees them; batched over the leading axes."""
+
+    response: F64
+    """d(-y)/dw, (*batch, m, 2n)."""
+    rest: F64
+    """-y at v = 0, (*batch, m), V."""
+    correction: F64
+    """What of -y the cells' curvature takes for one V^2 at each of w, (*batch, m, 2n), 1/V."""
+    surrogate: Surrogate
+
+    def outputs(self, v: F64) -> F64:
+        """-y, (*batch, m, k), for input voltages v, (*batch, n, k)."""
+        law = self.surrogate.cell
+        w = np.concatenate([v, -v], axis=-2)
+        y: F64 = self.response @ w + self.rest[..., None]
+        if law.r0 > 0:
+            y = y - self.correction @ (w * (law.r_even * w + law.r_odd * np.abs(w)))
+        return y
+
+    def bounds(self, v: F64, y: F64) -> tuple[I64, I64]:
+        """(status, reason), (*batch, k): the bounds of amcsim.nodal.verdict; loops of single amplifiers are stable.
+
+        Whether they are is checked on the campaign's circuits (Surrogate.fast_verdict).
+        """
+        spec = self.surrogate.spec
+        status = np.zeros(v.shape[:-2] + v.shape[-1:], dtype=np.int64)
+        reason = np.zeros_like(status)
+        bound = [(np.abs(v).max(axis=-2) > spec.cell.v_read_max, Reason.DISTURB)]
+        if spec.opamp.model == "behavioral":
+            peak = np.abs(y).max(axis=-2)
+            bound += [
+                (spec.g_unit * peak > spec.opamp.output_current, Reason.CURRENT),
+                (peak > 0.95 * spec.opamp.swing, Reason.VOLTAGE),
+            ]
+        for hit, why in bound:
+            status[hit], reason[hit] = Status.SATURATED, why
+        return status, reason
+
+
+def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> MvmArray:
+    """Program drawn circuits (batched). Raises DomainError outside the surrogate's domain.
+
+    `spec` may differ from the surrogate's in programming, offsets and converters.
+    """
+    batch, (m, n) = r.g_pos.shape[:-2], r.g_pos.shape[-2:]
+    devices = np.stack([r.g_pos, r.g_neg], axis=-3).reshape(-1, 2, m, n)
+    surrogate.require(spec, (m, n), devices, "mvm")
+    law = surrogate.cell
+    g = law.conductance(devices)
+    flat = Realisation(*(part.reshape(-1, *part.shape[len(batch) :]) for part in vars(r).values()))
+    currents = transfer(MVM, spec, flat, law.r0)
+    within = currents[..., 2 * n :] + spec.g_unit * np.eye(m)
+    leak = 0.0 if spec.opamp.model == "ideal" else 1.0 / surrogate.gain
+    matrix = spec.g_unit * np.eye(m) + within * leak * (1.0 + surrogate.output_resistance * spec.g_unit)
+    into = currents[..., : 2 * n]
+    if law.r_even != 0:  # a summing node away from ground shifts the channel's mean potential, too
+        bent = law.r_even * (g * g) * flat.offset[:, None, :, None]
+        into = into - np.concatenate([bent[:, 0], bent[:, 1]], axis=-1)
+    inverse = np.linalg.inv(matrix)
+    cube = law.r0 * np.concatenate([g[:, 0] ** 3, g[:, 1] ** 3], axis=-1)
+
+    def shaped(array: F64) -> F64:
+        return array.reshape(batch + array.shape[1:])
+
+    return MvmArray(
+        response=shaped(inverse @ into),
+        rest=shaped(-np.einsum("nij,njk,nk->ni", inverse, within, flat.offset)),
+        correction=shaped(inverse @ cube),
+        surrogate=surrogate,
+    )

@@ -1,0 +1,94 @@
+"""Arrays with wires seen from bit-line drivers and summing nodes, batched.
+
+Cell currents I under port voltages V solve (diag(1/g) + R_w) I = P V, g the cells' small-signal conductances, R_w the
+fixed matrix of shared wire resistances: same column, R_bl (min(row, row') + 1), plus same source-line,
+R_sl (min(position, position') + 1). R_w g is small in small arrays, so the series I <- g (P V - R_w I) converges by its
+norm at each term; where the norm is not small, the nodal room eliminates the wires.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from amcsim._types import F64
+from amcsim.nodal.ports import reduce_to_ports
+from amcsim.realisation import Realisation
+from amcsim.specs import Spec
+from amcsim.topology.circuit import Topology
+
+__all__ = ["transfer"]
+
+_TOLERANCE = 1e-7
+"""Relative error of a cell's current at which the series stops."""
+_SMALL = 0.2
+"""Norm of R_w g up to which the series is used."""
+_BLOCK = 256
+
+
+def transfer(topology: Topology, spec: Spec, r: Realisation, series: float) -> F64:
+    """Currents out of the summing nodes' wires per volt, (N, m, 2n + m), S: on the n bit-lines of G+, of G-, and (with
+    the opposite sign: current into the array) on the m summing nodes; input and feedback resistors are left out.
+
+    r: batched over one axis of N; series: on-resistance of the access devices, ohm.
+    """
+    count, m, n = r.g_pos.shape
+    devices = np.stack([r.g_pos, r.g_neg], axis=1).reshape(count, 2 * m * n)
+    g = devices / (1.0 + devices * series)
+    wire = spec.wire
+    sums = _sums(m, n)
+    direct: F64 = g[:, None, :] * sums[:, 2 * n :].T
+    found = direct
+    if wire.bl_resistance > 0 or wire.sl_resistance > 0:
+        shared = _wires(m, n, wire.layout, wire.bl_resistance, wire.sl_resistance)
+        norm = float(shared.sum(axis=1).max() * g.max())
+        if norm > _SMALL:
+            return np.stack([_eliminated(topology, spec, r[k], series) for k in range(count)])
+        found = np.empty_like(direct)
+        for block in range(0, count, _BLOCK):  # blocks that stay in the cache
+            part, weight = direct[block : block + _BLOCK], -g[block : block + _BLOCK, None, :]
+            answer, error = part, norm
+            while error > _TOLERANCE:
+                answer = (answer.reshape(-1, 2 * m * n) @ shared).reshape(part.shape)
+                answer *= weight
+                answer += part
+                error *= norm
+            found[block : block + _BLOCK] = answer
+    total: F64 = (found.reshape(count * m, -1) @ sums).reshape(count, m, 2 * n + m)
+    return total
+
+
+def _eliminated(topology: Topology, spec: Spec, r: Realisation, series: float) -> F64:
+    """The same of one unbatched realisation by the nodal room."""
+    m, n = r.g_pos.shape
+    network = topology.network(m, n, spec)
+    bit_lines = ("x", "xn") if topology.name == "inv" else ("in",)
+    y = reduce_to_ports(network, spec, r, series, (*bit_lines, "sl")).conductance
+    rows = y[2 * n :].copy()
+    rows[:, : 2 * n] *= -1.0
+    return rows
+
+
+@lru_cache(maxsize=16)
+def _wires(m: int, n: int, layout: str, bl: float, sl: float) -> F64:
+    """R_w, (2mn, 2mn), ohm, over cells in the order (array, row, column)."""
+    array, row, column = (part.ravel() for part in np.indices((2, m, n)))
+    same_column = (array[:, None] == array) & (column[:, None] == column)
+    position = column + (n * array if layout == "shared" else 0)
+    same_line = row[:, None] == row
+    if layout == "separate":
+        same_line &= array[:, None] == array
+    shared = bl * same_column * (np.minimum(row[:, None], row) + 1.0)
+    total: F64 = shared + sl * same_line * (np.minimum(position[:, None], position) + 1.0)
+    return total
+
+
+@lru_cache(maxsize=16)
+def _sums(m: int, n: int) -> F64:
+    """(2mn, 2n + m): adds cells up by bit-line of both arrays (2n columns), then by row (m columns)."""
+    array, row, column = (part.ravel() for part in np.indices((2, m, n)))
+    bit_line, source_line = array * n + column, 2 * n + row
+    lines = np.arange(2 * n + m)
+    adds: F64 = ((bit_line[:, None] == lines) | (source_line[:, None] == lines)).astype(np.float64)
+    return adds
