@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,7 +22,7 @@ from amcsim.streams import Key
 __all__ = ["Campaign", "CampaignError", "load_campaign", "load_recorded"]
 
 HELD_OUT_EVERY = 4
-"""Each fourth sample of a family is held out of the fit."""
+"""Of each family and size every fourth sample is held out of the fit."""
 
 
 class CampaignError(ValueError):
@@ -60,6 +62,8 @@ class Campaign(BaseModel):
                 raise ValueError(f"sizes holds {m}, outside 1 to 64")
             if self.samples.get("recorded", 0) and m not in self.recorded:
                 raise ValueError(f'samples.recorded: recorded systems for size {m} are missing (key "recorded_file")')
+        if max(self.samples.values()) < (least := HELD_OUT_EVERY * len(self.sizes)):
+            raise ValueError(f"samples: one family needs {least} circuits, so that the fit holds some of each size out")
         return self
 
     @property
@@ -86,7 +90,7 @@ class Campaign(BaseModel):
 
     def held_out(self, sample: int) -> bool:
         """Whether the fit does not see this sample."""
-        return self.locate(sample)[2] % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        return self.locate(sample)[2] // len(self.sizes) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
 
     def draw(self, sample: int) -> tuple[F64, F64, Key]:
         """(a (m, m), b (m,), key of the realisation) of a sample: named streams, so any worker draws the same."""
@@ -99,10 +103,11 @@ class Campaign(BaseModel):
 def load_recorded(path: Path, sizes: tuple[int, ...]) -> dict[int, F64]:
     """Leaf blocks by size from an .npz of recorded systems (`amcsim train --snapshots`). Raises CampaignError."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            systems = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise CampaignError(f"recorded systems {path} cannot be read: {str(error).splitlines()[0]}") from None
+        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            systems = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CampaignError(f"recorded systems {path} cannot be read: {why}") from None
     try:
         return {m: leaf_blocks(systems, m) for m in sizes}
     except ValueError as error:
@@ -130,7 +135,8 @@ def load_campaign(path: Path | str) -> Campaign:
         if not isinstance(recorded, str):
             raise CampaignError(f"{path}: recorded_file = {recorded!r} must be a file name")
         sizes = data.get("sizes")
-        data["recorded"] = load_recorded(path.parent / recorded, tuple(s for s in sizes or () if isinstance(s, int)))
+        sizes = [s for s in sizes if isinstance(s, int) and s > 0] if isinstance(sizes, list) else []
+        data["recorded"] = load_recorded(path.parent / recorded, tuple(sizes))
     try:
         return Campaign.model_validate(data)
     except ValidationError as error:

@@ -183,7 +183,7 @@ def _refine(start: Surrogate, seen: list[Samples]) -> Surrogate:
 
 
 def _check_fast_verdict(surrogate: Surrogate, campaign: Campaign) -> tuple[int, bool]:
-    """(circuits judged fast, whether the full verdict agreed on every one: unstable, or stable and settled)."""
+    """(circuits judged fast, whether the full verdict agreed wherever the fast one says something)."""
     spec, checked, agree = campaign.spec, 0, True
     for family in campaign.samples:
         for m in campaign.sizes:
@@ -199,9 +199,10 @@ def _check_fast_verdict(surrogate: Surrogate, campaign: Campaign) -> tuple[int, 
                 point = model.operating_point(volts[k])
                 _, status, _ = judge(model, volts[k], point.u, point.current, point.converged)
                 checked += 1
-                unstable = status[0] == Status.UNSTABLE
                 if array.certified[k]:
                     agree &= status[0] <= Status.SATURATED
-                elif array.unstable[k] or array.calm[k] != model.stable:
-                    agree &= bool(unstable) and not array.calm[k]
+                if array.unstable[k]:
+                    agree &= status[0] == Status.UNSTABLE
+                if array.calm[k]:
+                    agree &= model.stable
     return checked, bool(agree)
