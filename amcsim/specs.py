@@ -47,15 +47,17 @@ class CellSpec(_Section):
     """1T1R cell: RRAM from bit-line to an internal node, NMOS from there to the source-line."""
 
     g_min: float = Field(20e-6, ge=1e-9, le=1e-2)
-    """Conductance floor of both arrays, S (20 uS: seed paper, Fig. 7)."""
+    """Conductance floor of both arrays, S."""
     g_max: float = Field(220e-6, ge=1e-9, le=1e-2)
-    """Largest programmed conductance, S (220 uS: seed paper, Fig. 7)."""
+    """Largest programmed conductance, S."""
     v_read_max: float = Field(0.3, ge=1e-3, le=2.0)
     """Bound on |x|, |xn| and inputs, V: read disturb, not amplifier swing, sets the range."""
     iv: Literal["linear", "sinh"] = "linear"
     """RRAM current law: linear I = G V, or I = G V0 sinh(V/V0)."""
     v0: float | None = Field(None, ge=0.05, le=10.0)
-    """Curvature voltage of the sinh law, V (only with iv = "sinh")."""
+    """Curvature voltage of the sinh law at g_max, V (only with iv = "sinh")."""
+    v0_exponent: float = Field(0.0, ge=-2.0, le=2.0)
+    """V0 of a state G is v0 (G/g_max)^v0_exponent (sinh law)."""
     access: Literal["nmos_350n", "none"] = "none"
     """Access transistor card, or none (RRAM straight from bit-line to source-line)."""
     w: float = Field(20e-6, ge=0.4e-6, le=1e-3)
@@ -213,7 +215,6 @@ class Spec(_Section):
     def require_supported(self) -> Spec:
         """This spec, or SpecError naming the first field that no backend supports yet."""
         refused = {
-            'cell.iv = "sinh"': self.cell.iv != "linear",
             f'opamp.model = "{self.opamp.model}"': self.opamp.model not in ("ideal", "linear", "behavioral"),
             'programming.model = "write_verify"': self.programming.model == "write_verify",
             "programming.stuck_on": self.programming.stuck_on > 0,

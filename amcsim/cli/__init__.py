@@ -1,14 +1,19 @@
 """The command line. Only Typer is imported here: each command imports what it needs when it runs."""
 
-from amcsim.cli import calibrate, data, doctor, netlist, solve, train, validate, waves
+import os
+
+from amcsim.cli import calibrate, data, demo, doctor, netlist, solve, train, validate, waves
 from amcsim.cli._app import app
 
 __all__ = ["app", "main"]
 
-for group in (doctor, netlist, solve, waves, calibrate, validate, train, data):
+for group in (doctor, netlist, solve, waves, calibrate, validate, train, data, demo):
     group.register(app)
 
 
 def main() -> None:
     """Entry point of `amcsim`."""
+    # One BLAS thread unless the user says otherwise: systems are small, and threads only wait for one another.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     app(prog_name="amcsim")

@@ -27,7 +27,8 @@ def calibrate(
 ) -> None:
     """Fit a surrogate to a campaign in ngspice.
 
-    Leaves surrogate.json, dataset.nc, samples.sqlite (every solved circuit) and manifest.json in the folder.
+    Leaves surrogate.json, dataset.nc, samples.sqlite (every solved circuit), manifest.json and report.html, a page
+    on circuits, fit and held-out errors, in the folder.
     """
     import shlex
     import sys
@@ -35,6 +36,7 @@ def calibrate(
     from amcsim.campaign.calibrate import calibrate as run
     from amcsim.campaign.design import load_campaign
     from amcsim.cli._output import number, print_json, print_lines
+    from amcsim.report.calibration import write_report
     from amcsim.runs import default_workers, progress
 
     if out.exists() and not out.is_dir():
@@ -42,9 +44,10 @@ def calibrate(
     plan = load_campaign(campaign)
     with progress(plan.total, "circuits") as advance:
         done = run(plan, out, workers=workers or default_workers(), command=shlex.join(sys.argv), progress=advance)
+    report = write_report(plan, done, out)
     figures = done.surrogate.figures
     held_out = {} if figures is None else figures.model_dump()
-    files = [out / name for name in ("surrogate.json", "dataset.nc", "samples.sqlite", "manifest.json")]
+    files = [out / name for name in ("surrogate.json", "dataset.nc", "samples.sqlite", "manifest.json")] + [report]
     if as_json:
         circuits = {"circuits": plan.total, "resumed": done.resumed, "campaign_sha256": plan.sha256}
         print_json({**circuits, "held_out": held_out, "files": files})

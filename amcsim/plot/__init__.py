@@ -1,6 +1,7 @@
 """Figures of plain arrays, one look for all: importing this room imports matplotlib (but never pyplot)."""
 
 from amcsim.plot.arrays import array_map
+from amcsim.plot.calibration import cell_law, error_shares
 from amcsim.plot.comparison import surrogate_vs_ngspice
 from amcsim.plot.curves import error_by_pass, training_curves
 from amcsim.plot.style import FORMATS, save, to_png_uri, to_svg
@@ -9,7 +10,9 @@ from amcsim.plot.transients import waveforms
 __all__ = [
     "FORMATS",
     "array_map",
+    "cell_law",
     "error_by_pass",
+    "error_shares",
     "save",
     "surrogate_vs_ngspice",
     "to_png_uri",

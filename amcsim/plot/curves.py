@@ -56,7 +56,7 @@ def error_by_pass(errors: Mapping[str, Sequence[float]], *, stop: float | None =
     ax.set_xlabel("analog pass")
     ax.set_ylabel("relative error")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    ax.legend(loc="upper right")
+    ax.legend(loc="lower left")  # the curves fall from the upper left to the lower right
     if title:
         ax.set_title(title, loc="left")
     return fig
