@@ -17,7 +17,7 @@ from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.startup import start_up
 from amcsim.status import Reason, Status
 
-__all__ = ["LINEAR_RANGE", "StartUp", "certified", "judge", "judge_start_up", "start_up_times"]
+__all__ = ["LINEAR_RANGE", "SLEWING", "StartUp", "certified", "judge", "judge_start_up", "start_up_times"]
 
 StartUp = Callable[[F64], F64]
 """b (m,) -> outputs x at `start_up_times`, (t, m)."""
@@ -27,7 +27,7 @@ LINEAR_RANGE = 0.25
 _KCL_TOLERANCE = 0.02
 _LATCH_TOLERANCE = 0.02
 """Relative distance from the DC point beyond which a settled transient has settled elsewhere."""
-_SLEWING = 10.0
+SLEWING = 10.0
 """Times |x| / slew rate that a slewing array may take: where that is longer than the read window, it is run."""
 _LEAST = 1e-4
 """Norm of x, V, below which distances count as on this one: integration errors are no latched states."""
@@ -41,7 +41,7 @@ def start_up_times(model: LoopModel) -> F64:
     """
     window, op = model.spec.converters.read_window, model.spec.opamp
     slowest = -model.poles[0].real if model.poles.size else 0.0
-    slewing = _SLEWING * op.swing / op.slew_rate if model.limited else 0.0
+    slewing = SLEWING * op.swing / op.slew_rate if model.limited else 0.0
     stop = min(window, 40.0 / slowest + slewing) if slowest > 0 else window
     return np.concatenate([np.linspace(0.0, 0.75, 31)[1:], np.linspace(0.75, 1.0, 61)[1:]]) * stop
 
@@ -108,7 +108,7 @@ def judge(
             status[left[late]], reason[left[late]] = Status.UNSETTLED, Reason.WINDOW
             left = left[~late]
         if model.limited and left.size:
-            for column in left[_SLEWING * outputs[left] > window * spec.opamp.slew_rate]:
+            for column in left[SLEWING * outputs[left] > window * spec.opamp.slew_rate]:
                 end = transient(b[:, column])[-1]
                 if not np.linalg.norm(end - x[:, column]) <= tolerance * np.linalg.norm(x[:, column]):
                     x[:, column] = end

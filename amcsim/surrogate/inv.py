@@ -26,9 +26,10 @@ from amcsim._types import F64, I64, Bool
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
+from amcsim.surrogate.certificate import calm, certified
 from amcsim.surrogate.model import Surrogate
 
-__all__ = ["InvArray", "certificate_conductance", "program"]
+__all__ = ["InvArray", "program"]
 
 _SERIES_TOLERANCE = 1e-7
 """Relative error of a cell's current at which the wire series stops."""
@@ -50,11 +51,11 @@ class InvArray:
     load: F64
     """Output conductances D of amplifiers and inverters, (*batch, 2m), S."""
     certified: Bool
-    """(*batch,): stable, settled and free of latched states by the fast certificate."""
+    """(*batch,): stable, settled and free of latched states (amcsim.surrogate.certificate)."""
     unstable: Bool
     """(*batch,): a real pole in the right half-plane for certain: det M < 0, while det(s E + M) > 0 at large s."""
     calm: Bool
-    """(*batch,): all slow poles in the left half-plane, by the first moment: -eig(E^-1 M)."""
+    """(*batch,): no pole in the right half-plane, whether certified or not."""
     surrogate: Surrogate
 
     def outputs(self, b: F64) -> tuple[F64, F64]:
@@ -64,6 +65,10 @@ class InvArray:
         if law.r0 > 0:
             both = both + self.correction @ (both * (law.r_even * both + law.r_odd * np.abs(both)))
         return both[..., :m, :], both[..., m:, :]
+
+    def answers(self, b: F64) -> F64:
+        """x, (*batch, m, k), for input voltages b, (*batch, m, k)."""
+        return self.outputs(b)[0]
 
     @cached_property
     def _harmless(self) -> float:
@@ -119,8 +124,8 @@ def _row_currents(g: F64, spec: Spec) -> F64:
     norm = float(sums.max() * g.max())
     if norm > 0.2:
         resistance = shared + (1.0 / g)[:, :, None] * np.eye(cells)
-        currents: F64 = np.linalg.solve(resistance, np.broadcast_to(ports.T, (len(g), cells, m)))
-        return np.swapaxes(currents, -1, -2)
+        currents = np.linalg.solve(resistance, np.broadcast_to(ports.T, (len(g), cells, m)))
+        return np.asarray(np.swapaxes(currents, -1, -2), dtype=np.float64)
     found = np.empty_like(direct)
     for block in range(0, len(g), _BLOCK):  # blocks that stay in the cache
         part, weight = direct[block : block + _BLOCK], -g[block : block + _BLOCK, None, :]
@@ -142,19 +147,6 @@ def _sums(m: int) -> F64:
     lines = np.arange(3 * m)
     adds: F64 = ((bit_line[:, None] == lines) | (source_line[:, None] == lines)).astype(np.float64)
     return adds
-
-
-def certificate_conductance(spec: Spec, within: F64) -> F64:
-    """Least eigenvalue (S) of the symmetric part of G+ - G- at which the fast verdict vouches for a circuit, (n,).
-
-    A mode of conductance lambda decays with time constant (C_fb + 2 S/(2 pi gbw))/lambda, S the largest load of a
-    summing node (diagonal of `within`, (n, m, m)); the factor 2 is for the inverters' lag. It must fall to
-    settling_tolerance, after a transient growth of at most e^4, within the read window.
-    """
-    load = np.diagonal(within, axis1=-2, axis2=-1).max(axis=-1)
-    capacitance = spec.opamp.feedback_capacitance + 2 * load / (2 * math.pi * spec.opamp.gbw)
-    least: F64 = capacitance * (4.0 - math.log(spec.converters.settling_tolerance)) / spec.converters.read_window
-    return least
 
 
 def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
@@ -188,12 +180,12 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
         matrix = matrix - bent[:, 0] - bent[:, 1] * slope[:, None, :]
     inverse = _inverse(matrix)
     cube = np.swapaxes((law.r0 * g**3).reshape(n, 2, m, m), 1, 2).reshape(n, m, 2 * m)
-    certified = _certify(to_pos - to_neg, certificate_conductance(spec, within)) & surrogate.fast_verdict
-    unstable, calm = np.zeros(n, dtype=bool), certified.copy()
-    doubtful = np.flatnonzero(~certified)
+    sure = certified(to_pos, to_neg, within, spec)
+    unstable, tame = np.zeros(n, dtype=bool), sure.copy()
+    doubtful = np.flatnonzero(~sure)
     if doubtful.size:
         unstable[doubtful] = np.linalg.det(matrix[doubtful] / spec.g_unit) < 0
-        calm[doubtful] = _calm(matrix[doubtful], within[doubtful], to_neg[doubtful], spec)
+        tame[doubtful] = calm(matrix[doubtful], to_neg[doubtful], within[doubtful], spec)
 
     def with_inverters(of_x: F64) -> F64:
         """What the outputs x do, (n, m, ...), and below it what the inverters make of it."""
@@ -206,25 +198,11 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
         rest=_batch(rest, batch),
         correction=_batch(with_inverters(inverse @ cube), batch),
         load=_batch(np.concatenate([load, load_inverter], axis=-1), batch),
-        certified=_batch(certified, batch),
+        certified=_batch(sure & surrogate.fast_verdict, batch),
         unstable=_batch(unstable & surrogate.fast_verdict, batch),
-        calm=_batch(calm & surrogate.fast_verdict, batch),
+        calm=_batch(tame & surrogate.fast_verdict, batch),
         surrogate=surrogate,
     )
-
-
-def _calm(matrix: F64, within: F64, to_neg: F64, spec: Spec) -> Bool:
-    """(n,): the circuit's slow poles, those of (s E + M) x = 0, lie in the left half-plane.
-
-    E is M(s)'s first moment: feedback capacitor, summing-node load over the amplifier's gain-bandwidth product, and the
-    inverters' lag 2/(2 pi gbw) + R C on the negative array.
-    """
-    m = matrix.shape[-1]
-    unity = 2 * math.pi * spec.opamp.gbw
-    load = np.diagonal(within, axis1=-2, axis2=-1)
-    moment = (2.0 / unity + spec.inverter.resistance * spec.inverter.feedback_capacitance) * to_neg
-    moment[:, np.arange(m), np.arange(m)] += spec.opamp.feedback_capacitance + load / unity
-    return np.asarray((np.linalg.eigvals(np.linalg.solve(moment, matrix)).real > 0).all(axis=-1))
 
 
 def _batch(array: Any, batch: tuple[int, ...]) -> Any:
@@ -243,17 +221,3 @@ def _inverse(matrix: F64) -> F64:
             except np.linalg.LinAlgError:
                 continue
         return out
-
-
-def _certify(difference: F64, margin: F64) -> Bool:
-    """(n,): symmetric part of each (n, m, m) minus margin E is positive definite, by the pivots of its Cholesky."""
-    m = difference.shape[-1]
-    s = 0.5 * (difference + np.swapaxes(difference, -1, -2))
-    s[:, np.arange(m), np.arange(m)] -= margin[:, None]
-    good = np.ones(len(s), dtype=bool)
-    for k in range(m):
-        pivot = s[:, k, k]
-        good &= pivot > 0
-        column = s[:, k + 1 :, k]
-        s[:, k + 1 :, k + 1 :] -= column[:, :, None] * (column / np.where(good, pivot, 1.0)[:, None])[:, None, :]
-    return good

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcsim._types import F64, I64
+from amcsim._types import F64, I64, Bool
+from amcsim.nodal.verdict import SLEWING
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
+from amcsim.surrogate.certificate import certificate_conductance
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.wires import transfer
 from amcsim.topology.mvm import MVM
@@ -34,9 +36,21 @@ class MvmArray:
     """-y at v = 0, (*batch, m), V."""
     correction: F64
     """What of -y the cells' curvature takes for one V^2 at each of w, (*batch, m, 2n), 1/V."""
+    certified: Bool
+    """(*batch,): stable, and settled within the read window."""
     surrogate: Surrogate
 
-    def outputs(self, v: F64) -> F64:
+    @property
+    def unstable(self) -> Bool:
+        """(*batch,): none; loops of single amplifiers are stable, wherever fast_verdict holds."""
+        return np.zeros(self.rest.shape[:-1], dtype=bool)
+
+    @property
+    def calm(self) -> Bool:
+        """(*batch,): all, likewise."""
+        return np.full(self.rest.shape[:-1], self.surrogate.fast_verdict)
+
+    def answers(self, v: F64) -> F64:
         """-y, (*batch, m, k), for input voltages v, (*batch, n, k)."""
         law = self.surrogate.cell
         w = np.concatenate([v, -v], axis=-2)
@@ -46,10 +60,7 @@ class MvmArray:
         return y
 
     def bounds(self, v: F64, y: F64) -> tuple[I64, I64]:
-        """(status, reason), (*batch, k): the bounds of amcsim.nodal.verdict; loops of single amplifiers are stable.
-
-        Whether they are is checked on the campaign's circuits (Surrogate.fast_verdict).
-        """
+        """(status, reason), (*batch, k): ok or saturated, by the same bounds as amcsim.nodal.verdict."""
         spec = self.surrogate.spec
         status = np.zeros(v.shape[:-2] + v.shape[-1:], dtype=np.int64)
         reason = np.zeros_like(status)
@@ -85,6 +96,9 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> MvmArray:
         bent = law.r_even * (g * g) * flat.offset[:, None, :, None]
         into = into - np.concatenate([bent[:, 0], bent[:, 1]], axis=-1)
     inverse = np.linalg.inv(matrix)
+    quick = certificate_conductance(spec, within) < spec.g_unit
+    if spec.opamp.model == "behavioral":
+        quick &= spec.converters.read_window * spec.opamp.slew_rate > SLEWING * spec.opamp.swing
     cube = law.r0 * np.concatenate([g[:, 0] ** 3, g[:, 1] ** 3], axis=-1)
 
     def shaped(array: F64) -> F64:
@@ -94,5 +108,6 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> MvmArray:
         response=shaped(inverse @ into),
         rest=shaped(-np.einsum("nij,njk,nk->ni", inverse, within, flat.offset)),
         correction=shaped(inverse @ cube),
+        certified=np.reshape(quick & surrogate.fast_verdict, batch),
         surrogate=surrogate,
     )
