@@ -26,8 +26,8 @@ class Calibration:
     """What a campaign left."""
 
     surrogate: Surrogate
-    samples: dict[int, Samples]
-    """By matrix size."""
+    samples: dict[tuple[int, int], Samples]
+    """By matrix shape."""
     resumed: int
     """Samples that an earlier, interrupted run had committed."""
 
@@ -61,10 +61,7 @@ def calibrate(
             timeout=_TIMEOUT,
             progress=progress,
         )
-        samples = {}
-        for m in campaign.sizes:
-            mine = [i for i in ids if campaign.locate(i)[1] == m]
-            samples[m] = Samples.stack(mine, [store.get(i) for i in mine])
+        samples = Samples.by_shape(campaign.circuit, ids, map(store.get, ids))
     version = str(ngspice_version() or "")
     surrogate = fit(campaign, samples, version)
     save_surrogate(surrogate, out / "surrogate.json")
@@ -73,25 +70,26 @@ def calibrate(
     return Calibration(surrogate, samples, resumed)
 
 
-def _export(campaign: Campaign, samples: dict[int, Samples], path: Path) -> None:
-    """All samples as NetCDF, sorted by id, one group a matrix size; no timings, process ids or paths."""
+def _export(campaign: Campaign, samples: dict[tuple[int, int], Samples], path: Path) -> None:
+    """All samples as NetCDF, sorted by id, one group a matrix shape; no timings, process ids or paths."""
     import xarray as xr
 
     with atomic_write(path) as temporary:
         mode: str = "w"
-        for m, s in sorted(samples.items()):
+        for (rows, columns), s in samples.items():
             r = s.realisation
             family = np.array([campaign.locate(int(i))[0] for i in s.ids])
             held = np.array([campaign.held_out(int(i)) for i in s.ids])
+            side = "row" if campaign.circuit == "inv" else "column"
             dataset = xr.Dataset(
                 {
                     "a": (("sample", "row", "column"), s.a, {"long_name": "matrix", "units": "1"}),
                     "g_pos": (("sample", "row", "column"), r.g_pos, {"long_name": "positive array", "units": "S"}),
                     "g_neg": (("sample", "row", "column"), r.g_neg, {"long_name": "negative array", "units": "S"}),
                     "offset": (("sample", "row"), r.offset, {"long_name": "amplifier offset", "units": "V"}),
-                    "inverter_offset": (("sample", "row"), r.inverter_offset, {"units": "V"}),
-                    "inverter_ratio": (("sample", "row"), r.inverter_ratio, {"units": "1"}),
-                    "volts": (("sample", "row"), s.volts, {"long_name": "input voltage b", "units": "V"}),
+                    "inverter_offset": (("sample", side), r.inverter_offset, {"units": "V"}),
+                    "inverter_ratio": (("sample", side), r.inverter_ratio, {"units": "1"}),
+                    "volts": (("sample", side), s.volts, {"long_name": "input voltage b", "units": "V"}),
                     "x": (("sample", "row"), s.x, {"long_name": "output voltage in ngspice", "units": "V"}),
                     "x_linear": (("sample", "row"), s.linear_answer(campaign.spec), {"units": "V"}),
                     "status": (("sample",), s.status, {"long_name": "amcsim.status.Status"}),
@@ -104,7 +102,9 @@ def _export(campaign: Campaign, samples: dict[int, Samples], path: Path) -> None
                     "campaign_sha256": campaign.sha256,
                     "spec": campaign.spec.model_dump_json(),
                     "schema_version": 1,
+                    **({} if campaign.circuit == "inv" else {"circuit": campaign.circuit}),
                 },
             )
-            dataset.to_netcdf(temporary, mode=mode, group=f"m{m}", engine="h5netcdf")  # type: ignore[call-overload]
+            group = f"m{rows}" if rows == columns else f"m{rows}x{columns}"
+            dataset.to_netcdf(temporary, mode=mode, group=group, engine="h5netcdf")  # type: ignore[call-overload]
             mode = "a"

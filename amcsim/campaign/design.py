@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from amcsim._types import F64
-from amcsim.campaign.families import FAMILIES, draw_matrix, leaf_blocks
+from amcsim.campaign.families import draw_system, families_of, leaf_blocks
 from amcsim.specs import Spec, load_spec, preset_names, sentence
 from amcsim.streams import Key
 
@@ -35,9 +35,10 @@ class Campaign(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
     schema_version: Literal[1]
-    circuit: Literal["inv"] = "inv"
+    circuit: Literal["inv", "mvm"] = "inv"
     spec: Spec
     sizes: tuple[int, ...] = Field(min_length=1, max_length=16)
+    """Sides of square matrices; a third of the MVM circuits are rectangular with sides up to the size."""
     seed: int = Field(ge=0)
     samples: dict[str, int]
     """Number of circuits by family."""
@@ -50,9 +51,10 @@ class Campaign(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Campaign:
+        families = families_of(self.circuit)
         for family, count in self.samples.items():
-            if family not in FAMILIES and family != "recorded":
-                raise ValueError(f"samples.{family} is no family; there are {', '.join(FAMILIES)}, recorded")
+            if family not in families and family != "recorded":
+                raise ValueError(f"samples.{family} is no family; there are {', '.join(families)}, recorded")
             if not 0 <= count <= 10_000_000:
                 raise ValueError(f"samples.{family} = {count} is outside 0 to 10000000")
         if sum(self.samples.values()) < 8:
@@ -93,11 +95,10 @@ class Campaign(BaseModel):
         return self.locate(sample)[2] // len(self.sizes) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
 
     def draw(self, sample: int) -> tuple[F64, F64, Key]:
-        """(a (m, m), b (m,), key of the realisation) of a sample: named streams, so any worker draws the same."""
-        family, m, _ = self.locate(sample)
+        """(a, vector, key of the realisation) of a sample: named streams, so any worker draws the same."""
+        family, m, number = self.locate(sample)
         key = Key(self.seed, (sample,))
-        a = draw_matrix(family, m, key.child(0), self.recorded.get(m))
-        return a, key.child(1).generator().standard_normal(m), key.child(2)
+        return draw_system(self.circuit, family, m, number // len(self.sizes), key, self.recorded.get(m))
 
 
 def load_recorded(path: Path, sizes: tuple[int, ...]) -> dict[int, F64]:

@@ -1,4 +1,4 @@
-"""Families of matrices that campaigns draw from; each returns (m, m) with max |A| near 1."""
+"""Families of matrices that campaigns draw from, and the systems that they make of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from amcsim.solvers.block_amc import BlockAmc
 from amcsim.solvers.exact import Exact
 from amcsim.streams import Key
 
-__all__ = ["FAMILIES", "draw_matrix", "leaf_blocks"]
+__all__ = ["FAMILIES", "PRODUCT_FAMILIES", "draw_matrix", "draw_system", "families_of", "leaf_blocks"]
 
 
 def _random(m: int, rng: np.random.Generator) -> F64:
@@ -34,12 +34,43 @@ def _ill_conditioned(m: int, rng: np.random.Generator) -> F64:
     return a
 
 
+def _normal(m: int, n: int, rng: np.random.Generator) -> F64:
+    """Weights of both signs, standard normal."""
+    return rng.standard_normal((m, n))
+
+
+def _sparse(m: int, n: int, rng: np.random.Generator) -> F64:
+    """Standard normal weights of which a share, uniform in 0.5 to 0.95, is pruned to zero."""
+    kept: F64 = rng.standard_normal((m, n)) * (rng.random((m, n)) > rng.uniform(0.5, 0.95))
+    return kept
+
+
+def _non_negative(m: int, n: int, rng: np.random.Generator) -> F64:
+    """Weights of one sign, uniform in 0 to 1: the other array stays at the floor."""
+    return rng.random((m, n))
+
+
 FAMILIES: Mapping[str, Callable[[int, np.random.Generator], F64]] = {
     "random": _random,
     "wishart": _wishart,
     "ill_conditioned": _ill_conditioned,
 }
-"""Families by name; "recorded" (blocks from an .npz) stands beside them."""
+"""Square families by name, (m, m) with max |A| near 1, for INV; "recorded" (blocks from an .npz) stands beside them."""
+
+PRODUCT_FAMILIES: Mapping[str, Callable[[int, int, np.random.Generator], F64]] = {
+    "normal": _normal,
+    "sparse": _sparse,
+    "non_negative": _non_negative,
+}
+"""Families of any shape, for MVM; "recorded" (corners of the blocks) stands beside them."""
+
+RECTANGULAR_EVERY = 3
+"""Each third MVM circuit may be rectangular, its sides quarters of the size: few shapes, which stack."""
+
+
+def families_of(circuit: str) -> tuple[str, ...]:
+    """Names of the families of a circuit, "recorded" apart."""
+    return tuple(PRODUCT_FAMILIES if circuit == "mvm" else FAMILIES)
 
 
 def leaf_blocks(systems: Mapping[str, F64], m: int) -> F64:
@@ -62,12 +93,27 @@ def leaf_blocks(systems: Mapping[str, F64], m: int) -> F64:
     return scaled
 
 
-def draw_matrix(family: str, m: int, key: Key, recorded: F64 | None) -> F64:
-    """One matrix of the named family, (m, m); "recorded" picks a block of `recorded`, (k, m, m)."""
-    rng = key.generator()
+def draw_matrix(family: str, m: int, key: Key, recorded: F64 | None, n: int | None = None) -> F64:
+    """One matrix of the named family, (m, n), square without n.
+
+    "recorded" picks a block of `recorded`, (k, m, m), and cuts its corner out where the matrix is smaller.
+    """
+    rng, columns = key.generator(), m if n is None else n
     if family == "recorded":
         if recorded is None:
             raise ValueError('the family "recorded" needs recorded systems')
-        block: F64 = recorded[int(rng.integers(len(recorded)))]
+        block: F64 = recorded[int(rng.integers(len(recorded)))][:m, :columns]
         return block
-    return FAMILIES[family](m, rng)
+    return FAMILIES[family](m, rng) if family in FAMILIES else PRODUCT_FAMILIES[family](m, columns, rng)
+
+
+def draw_system(circuit: str, family: str, m: int, number: int, key: Key, recorded: F64 | None) -> tuple[F64, F64, Key]:
+    """The `number`-th system of a family: (a, vector, key of the realisation), from named streams below `key`.
+
+    INV: a (m, m). MVM: each RECTANGULAR_EVERY-th has sides of 1/4 to 4/4 m (rounded up), the others are (m, m).
+    """
+    rows = columns = m
+    if circuit == "mvm" and number % RECTANGULAR_EVERY == RECTANGULAR_EVERY - 1:
+        rows, columns = (-(-m * quarters // 4) for quarters in key.child(3).generator().integers(1, 5, 2).tolist())
+    a = draw_matrix(family, rows, key.child(0), recorded, columns)
+    return a, key.child(1).generator().standard_normal(columns), key.child(2)

@@ -10,23 +10,23 @@ from amcsim.access import on_resistance
 from amcsim.campaign.design import Campaign
 from amcsim.campaign.families import draw_matrix
 from amcsim.campaign.sample import Samples, error_of_error
-from amcsim.mapping import inverse_for_ranging, voltage_scale
 from amcsim.netlist.deck import OPTIONS, library_text, opamp_parameters
 from amcsim.ngspice.session import session_for
-from amcsim.nodal.inv import build
+from amcsim.nodal.build import build
 from amcsim.nodal.verdict import judge
 from amcsim.realisation import realise
-from amcsim.solvers.surrogate import SurrogateProgrammed
+from amcsim.solvers.arrays import surrogate_array
 from amcsim.specs import Spec
 from amcsim.status import Status
 from amcsim.streams import Key
-from amcsim.surrogate.inv import program
 from amcsim.surrogate.model import CellLaw, Domain, Figures, Surrogate, fit_cell_law
 
 __all__ = ["answers", "fit", "measure_amplifier", "measure_cell", "usable"]
 
 _VERDICT_CIRCUITS = 400
 """Circuits of each family on which the fast verdict is held against the full one."""
+_TURNING = "turning"
+"""A family for that check alone: a multiple of the identity and a skew part, which amplifiers' lag makes unstable."""
 
 
 def device_range(spec: Spec) -> tuple[float, float]:
@@ -107,14 +107,14 @@ def usable(samples: Samples) -> Bool:
 
 
 def answers(surrogate: Surrogate, spec: Spec, samples: Samples) -> tuple[F64, I64]:
-    """The surrogate on the samples' own realisations: (x (n, m) V, status (n,))."""
-    handle = SurrogateProgrammed(samples.a, spec, samples.realisation, program(surrogate, spec, samples.realisation))
-    x, status, _ = handle.answer(samples.volts[..., None])
+    """The surrogate on the samples' own realisations: (answers (n, rows) V, status (n,))."""
+    array = surrogate_array(surrogate, spec, samples.a, samples.realisation)
+    x, status, _ = array.answer(samples.volts[..., None])
     return x[..., 0], status[:, 0]
 
 
-def fit(campaign: Campaign, samples: dict[int, Samples], ngspice_version: str) -> Surrogate:
-    """Fit on the samples that are not held out; figures are of those that are. `samples` by matrix size."""
+def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_version: str) -> Surrogate:
+    """Fit on the samples that are not held out; figures are of those that are. `samples` by matrix shape."""
     spec = campaign.spec
     g, v, current = measure_cell(spec, campaign.sweep_conductances, campaign.sweep_voltages)
     law, rms = fit_cell_law(g, v, current)
@@ -124,6 +124,7 @@ def fit(campaign: Campaign, samples: dict[int, Samples], ngspice_version: str) -
         sizes=tuple(sorted(campaign.sizes)), g_min=low * 0.999, g_max=high * 1.001, v_max=spec.cell.v_read_max
     )
     start = Surrogate(
+        circuit=campaign.circuit,
         spec=spec,
         cell=law,
         gain=gain,
@@ -173,7 +174,7 @@ def _refine(start: Surrogate, seen: list[Samples]) -> Surrogate:
         model = with_scales(p)
         parts = []
         for s, linear in batches:
-            x = program(model, model.spec, s.realisation).outputs(s.volts[..., None])[0][..., 0]
+            x = surrogate_array(model, model.spec, s.a, s.realisation).array.answers(s.volts[..., None])[..., 0]
             scale = np.maximum(np.linalg.norm(s.x - linear, axis=1), 1e-3 * np.linalg.norm(s.x, axis=1))
             parts.append(((x - s.x) / scale[:, None]).ravel())
         return np.concatenate(parts)
@@ -185,17 +186,22 @@ def _refine(start: Surrogate, seen: list[Samples]) -> Surrogate:
 def _check_fast_verdict(surrogate: Surrogate, campaign: Campaign) -> tuple[int, bool]:
     """(circuits judged fast, whether the full verdict agreed wherever the fast one says something)."""
     spec, checked, agree = campaign.spec, 0, True
-    for family in campaign.samples:
+    for family in (*campaign.samples, _TURNING):
         for m in campaign.sizes:
             key = Key(campaign.seed, (campaign.total, m))
             count = _VERDICT_CIRCUITS if m <= 8 else 40
-            a = np.stack([draw_matrix(family, m, key.child(0, i), campaign.recorded.get(m)) for i in range(count)])
+            if family == _TURNING:
+                rng = key.child(3).generator()
+                n = rng.standard_normal((count, m, m))
+                a = rng.uniform(0.01, 3.0, (count, 1, 1)) * np.eye(m) + n - np.swapaxes(n, -1, -2)
+            else:
+                a = np.stack([draw_matrix(family, m, key.child(0, i), campaign.recorded.get(m)) for i in range(count)])
             r = realise(a, spec, key.child(1))
-            b = key.child(2).generator().standard_normal((count, m, 1))
-            volts = b * voltage_scale(inverse_for_ranging(a), b, spec)[:, None, :]
-            array = program(surrogate, spec, r)
+            handle = surrogate_array(surrogate, spec, a, r)
+            volts = handle.inputs(key.child(2).generator().standard_normal((count, m, 1)))[0]
+            array = handle.array
             for k in range(count):
-                model = build(spec, r[k], surrogate.cell.r0)
+                model = build(handle.topology, spec, r[k], surrogate.cell.r0)
                 point = model.operating_point(volts[k])
                 _, status, _ = judge(model, volts[k], point.u, point.current, point.converged)
                 checked += 1

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from amcsim._types import F64, I64
 from amcsim.campaign.design import Campaign
-from amcsim.mapping import inverse_for_ranging, voltage_scale
-from amcsim.realisation import Realisation, linear_matrix
-from amcsim.solvers.circuit import CircuitSolver
+from amcsim.realisation import Realisation, linear_matrix, realise
+from amcsim.solvers.arrays import circuit_array
 from amcsim.specs import Spec
 from amcsim.streams import Key
 
 __all__ = ["Samples", "error_of_error", "run_sample", "solve_in_ngspice"]
 
 
-def solve_in_ngspice(spec: Spec, a: F64, b: F64, key: Key) -> dict[str, np.ndarray]:
-    """Solve one circuit, a (m, m), b (m,), in ngspice with the realisation of `key`.
+def solve_in_ngspice(circuit: str, spec: Spec, a: F64, b: F64, key: Key) -> dict[str, np.ndarray]:
+    """One circuit, a (m, n), b (n,), in ngspice with the realisation of `key`.
 
     Voltages are scaled into range as every solver does. Keys: a, b, volts, g_pos, g_neg, offset, inverter_offset,
     inverter_ratio, x (V, NaN without an answer), status, reason.
     """
-    handle = CircuitSolver(spec).program(a, key)
-    volts = b[:, None] * voltage_scale(inverse_for_ranging(a), b[:, None], spec)
-    x, status, reason = handle.answer(volts)
-    r = handle.realisation
+    r = realise(a, spec, key)
+    array = circuit_array(circuit, spec, a, r)
+    volts = array.inputs(b[:, None])[0]
+    x, status, reason = array.answer(volts)
     return {
         "a": a,
         "b": b,
@@ -44,34 +44,46 @@ def solve_in_ngspice(spec: Spec, a: F64, b: F64, key: Key) -> dict[str, np.ndarr
 
 def run_sample(sample: int, campaign: Campaign) -> dict[str, np.ndarray]:
     """The result of a sample id of a campaign."""
-    a, b, key = campaign.draw(sample)
-    return solve_in_ngspice(campaign.spec, a, b, key)
+    return solve_in_ngspice(campaign.circuit, campaign.spec, *campaign.draw(sample))
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Stacked results of one matrix size."""
+    """Stacked results of one circuit and matrix shape."""
 
+    circuit: str
     ids: I64
     """(n,)"""
     a: F64
-    """(n, m, m)"""
+    """(n, rows, columns)"""
     realisation: Realisation
     volts: F64
-    """Input voltages, (n, m), V."""
+    """Input voltages, (n, columns), V."""
     x: F64
-    """ngspice's outputs, (n, m), V; NaN where there is no answer."""
+    """ngspice's answers, (n, rows), V; NaN where there is none."""
     status: I64
     """(n,)"""
     reason: I64
     """(n,)"""
 
     @classmethod
-    def stack(cls, ids: list[int], results: list[dict[str, np.ndarray]]) -> Samples:
-        """From single results of one size, in the order of `ids`."""
+    def by_shape(
+        cls, circuit: str, ids: Iterable[int], results: Iterable[dict[str, np.ndarray]]
+    ) -> dict[tuple[int, int], Samples]:
+        """Single results by their matrices' shape, sorted by it, each in the order of `ids`."""
+        found: dict[tuple[int, int], list[tuple[int, dict[str, np.ndarray]]]] = {}
+        for sample, result in zip(ids, results, strict=True):
+            rows, columns = result["a"].shape
+            found.setdefault((rows, columns), []).append((sample, result))
+        return {shape: cls.stack(circuit, *map(list, zip(*found[shape], strict=True))) for shape in sorted(found)}
+
+    @classmethod
+    def stack(cls, circuit: str, ids: list[int], results: list[dict[str, np.ndarray]]) -> Samples:
+        """From single results of one shape, in the order of `ids`."""
         column = {name: np.stack([result[name] for result in results]) for name in results[0]}
         drawn = ("g_pos", "g_neg", "offset", "inverter_offset", "inverter_ratio")
         return cls(
+            circuit=circuit,
             ids=np.array(ids, dtype=np.int64),
             a=column["a"],
             realisation=Realisation(*(column[name] for name in drawn)),
@@ -84,6 +96,7 @@ class Samples:
     def take(self, where: np.ndarray) -> Samples:
         """The samples where the mask holds."""
         return Samples(
+            self.circuit,
             self.ids[where],
             self.a[where],
             self.realisation[where],
@@ -91,8 +104,11 @@ class Samples:
         )
 
     def linear_answer(self, spec: Spec) -> F64:
-        """x_lin, (n, m), V: ideal amplifiers, no wires, no access devices, the same realised conductances."""
+        """x_lin, (n, rows), V: ideal amplifiers, no wires, no access devices, the same realised conductances."""
         matrix = linear_matrix(self.realisation, spec)
+        if self.circuit == "mvm":
+            product: F64 = np.einsum("nij,nj->ni", matrix, self.volts)
+            return product
         out = np.full_like(self.volts, np.nan)
         for k, (one, b) in enumerate(zip(matrix, self.volts, strict=True)):
             try:

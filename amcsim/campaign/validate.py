@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from amcsim._types import F64
-from amcsim.campaign.families import FAMILIES, draw_matrix
+from amcsim._types import F64, I64, Bool
+from amcsim.campaign.families import draw_system, families_of
 from amcsim.campaign.fit import answers, usable
 from amcsim.campaign.sample import Samples, error_of_error, solve_in_ngspice
+from amcsim.solvers.mvm import MvmSolver
 from amcsim.solvers.surrogate import SurrogateSolver
 from amcsim.specs import Spec
 from amcsim.status import Status
 from amcsim.streams import Key
 from amcsim.surrogate.model import Surrogate
 
-__all__ = ["Validation", "validate"]
+__all__ = ["Group", "Validation", "validate"]
 
 _VALIDATION_STREAM = 2**31
 """First number of the path of validation streams; campaigns use the sample ids, all below it."""
@@ -28,14 +29,30 @@ _PROGRAMMED = 20_000
 
 
 @dataclass(frozen=True)
-class Validation:
-    """Figures of one comparison, and the samples behind them."""
+class Group:
+    """The samples of one matrix shape, and the surrogate on them."""
 
     samples: Samples
     x: F64
-    """The surrogate's outputs, (n, m), V."""
-    status: np.ndarray
+    """The surrogate's answers, (n, rows), V."""
+    status: I64
     """The surrogate's statuses, (n,)."""
+    linear: F64
+    """x_lin, (n, rows), V."""
+
+    @property
+    def compared(self) -> Bool:
+        """(n,): samples that both answer."""
+        both: Bool = usable(self.samples) & np.isfinite(self.x).all(axis=1)
+        return both
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Figures of one comparison, and the samples behind them."""
+
+    groups: tuple[Group, ...]
+    """By matrix shape."""
     errors: F64
     """error_of_error of the samples that both answer, (n_used,)."""
     relative: F64
@@ -45,14 +62,16 @@ class Validation:
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON object of `amcsim validate`."""
+        status = np.concatenate([g.samples.status for g in self.groups])
+        mine = np.concatenate([g.status for g in self.groups])
         return {
             "error_of_error_median": float(np.median(self.errors)),
             "error_of_error_p95": float(np.percentile(self.errors, 95)),
             "relative_error_median": float(np.median(self.relative)),
-            "samples": int(self.samples.ids.size),
+            "samples": int(status.size),
             "samples_compared": int(self.errors.size),
-            "status_disagreements": int((self.status != self.samples.status).sum()),
-            "statuses": {str(s): int((self.samples.status == s).sum()) for s in Status},
+            "status_disagreements": int((mine != status).sum()),
+            "statuses": {str(s): int((status == s).sum()) for s in Status},
             **self.rates,
         }
 
@@ -68,56 +87,66 @@ def validate(
     recorded: F64 | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Validation:
-    """Compare on `count` fresh circuits of all families in turn, or on the user's (a (k, m, m), b (k, m)).
+    """Compare on `count` fresh circuits of all families in turn, or on the user's (a (k, m, n), vectors (k, n)).
 
-    Raises DomainError outside the surrogate's domain, ValueError where no circuit has an answer, NgspiceError.
+    The circuit is the surrogate's. Raises DomainError outside its domain, ValueError where no circuit has an answer,
+    NgspiceError.
     """
-    key = Key(seed, (_VALIDATION_STREAM,))
+    key, circuit = Key(seed, (_VALIDATION_STREAM,)), surrogate.circuit
     if matrices is None:
-        families = [*FAMILIES, *(["recorded"] if recorded is not None else [])]
-        a = np.stack([draw_matrix(families[i % len(families)], m, key.child(i, 0), recorded) for i in range(count)])
-        b = np.stack([key.child(i, 1).generator().standard_normal(m) for i in range(count)])
+        families = [*families_of(circuit), *(["recorded"] if recorded is not None else [])]
+        kinds = ((families[i % len(families)], i // len(families)) for i in range(count))
+        systems = [draw_system(circuit, f, m, number, key.child(i), recorded) for i, (f, number) in enumerate(kinds)]
     else:
-        a, b = matrices
+        systems = [(a, b, key.child(i, 2)) for i, (a, b) in enumerate(zip(*matrices, strict=True))]
     results, elapsed = [], 0.0
-    for i, (one, rhs) in enumerate(zip(a, b, strict=True)):
+    for i, system in enumerate(systems):
         begin = time.perf_counter()
-        results.append(solve_in_ngspice(spec, one, rhs, key.child(i, 2)))
+        results.append(solve_in_ngspice(circuit, spec, *system))
         elapsed += time.perf_counter() - begin
         progress(i + 1)
-    samples = Samples.stack(list(range(len(results))), results)
-    x, status = answers(surrogate, spec, samples)
-    both = usable(samples) & np.isfinite(x).all(axis=1)
-    if not both.any():
+    by_shape = Samples.by_shape(circuit, range(len(results)), results)
+    groups = tuple(Group(s, *answers(surrogate, spec, s), s.linear_answer(spec)) for s in by_shape.values())
+    errors, relative = [], []
+    for g in groups:
+        x, spice, linear = (part[g.compared] for part in (g.x, g.samples.x, g.linear))
+        errors.append(error_of_error(x, spice, linear))
+        relative.append(np.linalg.norm(x - spice, axis=1) / np.linalg.norm(spice, axis=1))
+    if not any(map(len, errors)):
         raise ValueError("none of the circuits has an answer both in ngspice and in the surrogate")
-    linear = samples.linear_answer(spec)
+    rows, columns = max(by_shape, key=lambda shape: by_shape[shape].ids.size)
+    a, b = (np.stack(part) for part in zip(*(s[:2] for s in systems if s[0].shape == (rows, columns)), strict=True))
+    rates = _rates(surrogate, spec, a, b, key.child(len(results)))
     return Validation(
-        samples=samples,
-        x=x,
-        status=status,
-        errors=error_of_error(x[both], samples.x[both], linear[both]),
-        relative=np.linalg.norm((x - samples.x)[both], axis=1) / np.linalg.norm(samples.x[both], axis=1),
-        rates=_rates(surrogate, spec, a, b, key.child(len(results))) | {"ngspice_solves_per_s": len(results) / elapsed},
+        groups=groups,
+        errors=np.concatenate(errors),
+        relative=np.concatenate(relative),
+        rates=rates | {"ngspice_solves_per_s": len(results) / elapsed},
     )
 
 
 def _rates(surrogate: Surrogate, spec: Spec, a: F64, b: F64, key: Key) -> dict[str, float]:
-    """Solves a second of the surrogate on these circuits: many right-hand sides an array, and one array a solve.
+    """Solves a second of the surrogate on these circuits of one shape: many vectors an array, and one array a solve.
 
     Both with ranging, bounds and verdict; the second with the drawing of the circuit and the full verdict where the
     fast one does not vouch.
     """
-    solver = SurrogateSolver(surrogate, spec)
+
+    def program(matrices: F64) -> Callable[[F64], object]:
+        if surrogate.circuit == "mvm":
+            return MvmSolver(spec, "surrogate", surrogate).program(matrices, key).multiply
+        return SurrogateSolver(surrogate, spec).program(matrices, key).solve
+
     tiles = -(-_PROGRAMMED // len(a))
     many, rhs = np.tile(a, (tiles, 1, 1)), np.tile(b, (tiles, 1))[..., None]
     begin = time.perf_counter()
-    solver.program(many, key).solve(rhs)
+    program(many)(rhs)
     programmed = time.perf_counter() - begin
-    handle = solver.program(a, key)
-    handle.solve(b[..., None])
+    solve = program(a)
+    solve(b[..., None])
     vectors = np.moveaxis(key.generator().standard_normal((-(-_REPEATED_SOLVES // len(a)), *b.shape)), 0, -1)
     begin = time.perf_counter()
-    handle.solve(vectors)
+    solve(vectors)
     repeated = time.perf_counter() - begin
     return {
         "surrogate_solves_per_s": vectors.shape[0] * vectors.shape[-1] / repeated,

@@ -83,14 +83,14 @@ def _fast_verdict(calibration: Calibration) -> str:
 
 
 def _circuits(campaign: Campaign, calibration: Calibration) -> Section:
-    counted: dict[tuple[str, int], np.ndarray] = {}
-    for m, samples in calibration.samples.items():
+    counted: dict[tuple[str, str], np.ndarray] = {}
+    for (m, n), samples in calibration.samples.items():
         for sample, status in zip(samples.ids.tolist(), samples.status.tolist(), strict=True):
-            tally = counted.setdefault((campaign.locate(sample)[0], m), np.zeros(len(Status), np.int64))
-            tally[status] += 1
+            kind = campaign.locate(sample)[0], f"{m}x{n}"
+            counted.setdefault(kind, np.zeros(len(Status), np.int64))[status] += 1
     rows = [
-        [family, f"{m}x{m}", count(int(tally.sum())), *(count(int(n)) for n in tally)]
-        for (family, m), tally in counted.items()
+        [family, size, count(int(tally.sum())), *(count(int(n)) for n in tally)]
+        for (family, size), tally in counted.items()
     ]
     return Section(
         "The circuits",

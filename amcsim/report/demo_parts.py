@@ -217,13 +217,13 @@ def _ended(status: int, reason: int) -> str:
 def compare(surrogate: Surrogate, seed: int, circuits: int, blocks: F64, advance: Callable[[int], None]) -> Comparison:
     """Validate on fresh circuits; `advance(1)` after each."""
     found = validate(surrogate, SPEC, m=M, seed=seed, count=circuits, recorded=blocks, progress=lambda _: advance(1))
-    linear = found.samples.linear_answer(SPEC)
-    size = np.linalg.norm(linear, axis=1, keepdims=True)
+    (group,) = found.groups
+    size = np.linalg.norm(group.linear, axis=1, keepdims=True)
     return Comparison(
         figures=found.as_dict(),
         errors=found.errors,
-        circuit_error=((found.samples.x - linear) / size).ravel(),
-        surrogate_error=((found.x - linear) / size).ravel(),
+        circuit_error=((group.samples.x - group.linear) / size).ravel(),
+        surrogate_error=((group.x - group.linear) / size).ravel(),
     )
 
 

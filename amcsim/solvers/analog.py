@@ -39,6 +39,10 @@ class ArrayProgrammed(ABC):
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
         """Output voltages (*batch, m, k), statuses and reasons (*batch, k) for input voltages (*batch, inputs, k)."""
 
+    @abstractmethod
+    def inputs(self, v: F64) -> tuple[F64, F64]:
+        """Input voltages for v, (*batch, inputs, k), ranged and converted; and volts at the outputs for one unit."""
+
 
 @dataclass(frozen=True)
 class AnalogProgrammed(ArrayProgrammed):
@@ -48,12 +52,12 @@ class AnalogProgrammed(ArrayProgrammed):
     def _ranging(self) -> tuple[F64, F64]:
         return matrix_scale(self.a), inverse_for_ranging(self.a)
 
-    def inputs(self, b: F64) -> tuple[F64, F64]:
-        """Input voltages for b, (*batch, m, k), ranged and converted; and volts at the outputs for one unit of x."""
+    def inputs(self, v: F64) -> tuple[F64, F64]:
+        """See ArrayProgrammed."""
         a_max, inverse = self._ranging
-        scale = voltage_scale(inverse, b, self.spec)[..., None, :]
+        scale = voltage_scale(inverse, v, self.spec)[..., None, :]
         conv = self.spec.converters
-        volts = quantise(b * scale, conv.dac_bits, conv.dac_full_scale or self.spec.cell.v_read_max)
+        volts = quantise(v * scale, conv.dac_bits, conv.dac_full_scale or self.spec.cell.v_read_max)
         with np.errstate(over="ignore"):  # where a and 1/b are huge together, x is 0
             return volts, scale * a_max[..., None, None]
 

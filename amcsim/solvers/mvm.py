@@ -15,6 +15,7 @@ from amcsim.solvers.analog import ArrayProgrammed, quantise
 from amcsim.solvers.base import Counts
 from amcsim.solvers.circuit import CircuitArray
 from amcsim.solvers.nodal import NodalArray
+from amcsim.solvers.surrogate import SurrogateArray
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
@@ -23,7 +24,7 @@ from amcsim.surrogate.mvm import MvmArray, program
 from amcsim.topology.circuit import Topology
 from amcsim.topology.mvm import MVM
 
-__all__ = ["MvmProgrammed", "MvmSolver", "Product"]
+__all__ = ["MvmCircuit", "MvmNodal", "MvmProgrammed", "MvmSolver", "MvmSurrogate", "Product"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class MvmProgrammed(ArrayProgrammed):
         return a_max, self.a / a_max[..., None, None]
 
     def inputs(self, v: F64) -> tuple[F64, F64]:
-        """Input voltages for v, (*batch, n, k), ranged and converted; and volts at the outputs for one unit of y."""
+        """See ArrayProgrammed."""
         a_max, scaled = self._ranging
         scale = product_scale(scaled, v, self.spec)[..., None, :]
         conv = self.spec.converters
@@ -81,25 +82,28 @@ class MvmProgrammed(ArrayProgrammed):
 
 
 @dataclass(frozen=True)
-class _Nodal(NodalArray, MvmProgrammed):
-    """By nodal equations."""
+class MvmNodal(NodalArray, MvmProgrammed):
+    """MVM arrays by their nodal equations."""
 
 
 @dataclass(frozen=True)
-class _Circuit(CircuitArray, MvmProgrammed):
-    """In ngspice."""
+class MvmCircuit(CircuitArray, MvmProgrammed):
+    """MVM arrays in ngspice."""
 
 
 @dataclass(frozen=True)
-class _Surrogate(MvmProgrammed):
-    """By the surrogate."""
+class MvmSurrogate(SurrogateArray, MvmProgrammed):
+    """MVM arrays by the surrogate."""
 
     array: MvmArray
 
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
         """See ArrayProgrammed."""
-        y = self.array.outputs(volts)
+        y = self.array.answers(volts)
         status, reason = self.array.bounds(volts, y)
+        if not self.array.certified.all():
+            for index in np.ndindex(y.shape[:-2]):
+                y[index], status[index], reason[index] = self.judged(index, volts[index], y[index])
         return y, status, reason
 
 
@@ -140,7 +144,7 @@ class MvmSolver:
         if self.backend == "surrogate":
             if self.surrogate is None:
                 raise ValueError("the backend 'surrogate' needs a surrogate")
-            return _Surrogate(a, self.spec, r, program(self.surrogate, self.spec, r))
+            return MvmSurrogate(a, self.spec, r, program(self.surrogate, self.spec, r))
         if self.backend == "nodal":
-            return _Nodal(a, self.spec, r)
-        return _Circuit(a, self.spec, r) if self.backend == "ngspice" else _Exact(a, self.spec, r)
+            return MvmNodal(a, self.spec, r)
+        return MvmCircuit(a, self.spec, r) if self.backend == "ngspice" else _Exact(a, self.spec, r)

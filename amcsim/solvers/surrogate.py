@@ -1,4 +1,4 @@
-"""INV arrays by the surrogate: vectorised, the full verdict only where the fast certificate does not vouch."""
+"""Arrays by the surrogate: vectorised, the full verdict only where the fast certificate does not vouch."""
 
 from __future__ import annotations
 
@@ -9,33 +9,57 @@ import numpy as np
 
 from amcsim._types import F64, I64
 from amcsim.mapping import check_matrix
-from amcsim.nodal.inv import build
+from amcsim.nodal.build import build
 from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.verdict import judge
 from amcsim.realisation import realise
-from amcsim.solvers.analog import AnalogProgrammed
+from amcsim.solvers.analog import AnalogProgrammed, ArrayProgrammed
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
 from amcsim.surrogate.inv import InvArray, program
 from amcsim.surrogate.model import Surrogate
+from amcsim.surrogate.mvm import MvmArray
 
-__all__ = ["SurrogateProgrammed", "SurrogateSolver"]
+__all__ = ["SurrogateArray", "SurrogateProgrammed", "SurrogateSolver"]
 
 
 @dataclass(frozen=True)
-class SurrogateProgrammed(AnalogProgrammed):
-    """Arrays reduced to dense algebra on m unknowns."""
+class SurrogateArray(ArrayProgrammed):
+    """Arrays reduced to dense algebra, with the full verdict at hand for those that the fast one leaves open."""
 
-    array: InvArray
+    array: InvArray | MvmArray
 
     @cached_property
     def _models(self) -> dict[tuple[int, ...], LoopModel]:
-        """Circuits that the fast verdict left open: nodal models with the fitted on-resistance, made when asked for."""
+        """Nodal models with the fitted on-resistance, made when asked for."""
         return {}
 
+    def judged(self, index: tuple[int, ...], volts: F64, outputs: F64) -> tuple[F64, I64, I64]:
+        """The full verdict on one matrix's amplifier outputs (N, k), the answers in their own sign, at inputs `volts`.
+
+        Gives answers (m, k), statuses and reasons (k,).
+        """
+        if index not in self._models:
+            r0 = self.array.surrogate.cell.r0
+            self._models[index] = build(self.topology, self.spec, self.realisation[index], r0)
+        model = self._models[index]
+        point = model.operating_point(volts)
+        u = point.u.copy()
+        inside = point.converged & np.isfinite(outputs).all(axis=0)
+        u[: model.n, inside] = outputs[:, inside]
+        u[: model.answers, inside] *= model.sign
+        return judge(model, volts, u, point.current, point.converged)
+
+
+@dataclass(frozen=True)
+class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
+    """INV arrays by the surrogate."""
+
+    array: InvArray
+
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
-        """See AnalogProgrammed."""
+        """See ArrayProgrammed."""
         array = self.array
         x, xn = array.outputs(volts)
         status, reason = array.bounds(volts, x, xn)
@@ -46,15 +70,8 @@ class SurrogateProgrammed(AnalogProgrammed):
             open_ = ~(array.calm[index] & (status[index] == Status.SATURATED))
             if not open_.any():  # out of range whatever the transient says: no need to follow it
                 continue
-            if index not in self._models:
-                self._models[index] = build(self.spec, self.realisation[index], array.surrogate.cell.r0)
-            model, b = self._models[index], volts[index][:, open_]
-            m, mine, inverted = model.answers, x[index][:, open_], xn[index][:, open_]
-            point = model.operating_point(b)
-            u = point.u.copy()
-            inside = point.converged & np.isfinite(mine).all(axis=0)
-            u[:m, inside], u[m : 2 * m, inside] = mine[:, inside], inverted[:, inside]
-            answer = judge(model, b, u, point.current, point.converged)
+            outputs = np.concatenate([x[index], xn[index]])[:, open_]
+            answer = self.judged(index, volts[index][:, open_], outputs)
             x[index][:, open_], status[index][open_], reason[index][open_] = answer
         return x, status, reason
 
