@@ -40,9 +40,11 @@ def error_shares(errors: Mapping[str, F64], *, label: str, bound: float | None =
     for k, (name, values) in enumerate(errors.items()):
         known = np.sort(values[np.isfinite(values) & (values > 0)])
         if known.size:
-            share = 100 * np.arange(1, known.size + 1) / known.size
+            share = 100 * np.arange(known.size + 1) / known.size
             look: dict[str, Any] = {"color": PALETTE[k % len(PALETTE)], "linestyle": _STYLES[k % len(_STYLES)]}
-            ax.plot(known, share, drawstyle="steps-post", label=f"{name}, {known.size}", **look)
+            ax.plot(
+                np.concatenate([known[:1], known]), share, drawstyle="steps-post", label=f"{name}, {known.size}", **look
+            )
     if bound is not None:
         ax.axvline(bound, color="black", linewidth=1.0, linestyle=":", label=f"bound {bound:.0e}")
     ax.set_xscale("log")

@@ -244,7 +244,7 @@ def _refinement(results: DemoResults) -> Section:
             paragraph(
                 "HP-INV repeats the cheap analog solve on what is left: r = b − A x digitally, x ← x + A_lp⁻¹ r, where "
                 "A_lp is what the array really holds. Each pass multiplies the error by I − A_lp⁻¹ A, so in a "
-                "logarithmic plot the curves should be straight lines, whose slope is that matrix's spectral radius."
+                "logarithmic plot the curves should be straight lines; a pass gains that matrix's spectral radius."
             ),
             figure(
                 plot.error_by_pass(curves, stop=2.0**-24),
@@ -288,8 +288,8 @@ def _training(results: DemoResults) -> Section:
             paragraph(
                 f"The network of {PAPER}, 5x5 convolution to 4 channels, pooling, 16 features to 4 classes, on "
                 f"{trained.train_images} images of {', '.join(trained.classes)} ({trained.test_images} for the test). "
-                "K-FAC solves eight linear systems a step; BlockAMC cuts them into 4x4 leaves, and HP-INV refines each "
-                "leaf to 24 bits. The curves of K-FAC, digital and through the surrogate, should lie on one another."
+                "K-FAC inverts matrices of 25, 4, 16 and 4 rows a step; BlockAMC cuts them into 4x4 leaves, and HP-INV "
+                "refines each leaf to 24 bits. Digital K-FAC and that through the surrogate should give the same curves."
             ),
             figure(fig, "Training accuracy and loss after each epoch; the same network, images and order in each run."),
             table(
@@ -327,7 +327,7 @@ def _counts_table(results: DemoResults) -> str:
         ("LP-INV relative error, mean by array", percent(errors["lp_mean_by_array"]), "–"),
         ("HP-INV relative error, mean by vector", percent(errors["hp_mean_by_vector"]), "0.013 %"),
         ("update vectors against digital ones of the same step, mean", percent(errors["update_same_step_mean"]), "–"),
-        ("update vectors, as the paper defines it", "–", "4.47 %"),
+        ("update vectors, without a definition", "–", "4.47 %"),
     ]
     return table(["K-FAC through the surrogate", "here", PAPER], rows, "What the training spent, and how exact it was.")
 

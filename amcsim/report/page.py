@@ -56,7 +56,8 @@ td.n, th.n { text-align: right; white-space: nowrap; }
 footer { margin-top: 3rem; padding-top: .7rem; border-top: 1px solid #d8d8d4; font-size: .85rem; color: #444; }
 @page { size: A4; margin: 16mm 15mm; }
 @media print {
-  body { max-width: none; padding: 0; background: #fff; font-size: 10pt; }
+  :root { font-size: 9.5pt; }
+  body { max-width: none; padding: 0; font-size: 1rem; }
   nav { display: none; }
   h2 { break-after: avoid; }
   figure, tr { break-inside: avoid; }
@@ -97,13 +98,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str, *
     if wrong:
         raise ValueError(f"table {caption!r}: {wrong[0]} does not fit {len(columns)} columns")
     side = ["" if k in words else ' class="n"' for k in range(len(columns))]
-    head = "".join(f"<th{s}>{_inline(name)}</th>" for s, name in zip(side, columns, strict=True))
+    names = "".join(f"<th{s}>{_inline(name)}</th>" for s, name in zip(side, columns, strict=True))
+    head = f"<thead><tr>{names}</tr></thead>\n" if any(columns) else ""
     body = "\n".join(
         "<tr>" + "".join(f"<td{s}>{_inline(cell)}</td>" for s, cell in zip(side, row, strict=True)) + "</tr>"
         for row in rows
     )
     return (
-        f'<figure class="table"><figcaption>{_inline(caption)}</figcaption>\n<table><thead><tr>{head}</tr></thead>\n'
+        f'<figure class="table"><figcaption>{_inline(caption)}</figcaption>\n<table>{head}'
         f"<tbody>\n{body}\n</tbody></table></figure>"
     )
 
@@ -167,8 +169,8 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or not math.isfinite(value):
         return _DASH
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        text = f"{value:.{digits}g}"
-        return f"{float(text):,.0f}" if "e" in text else text.replace("-", "\N{MINUS SIGN}")
+        text = f"{value:,.{digits}g}"
+        return (f"{float(text):,.0f}" if "e" in text else text).replace("-", "\N{MINUS SIGN}")
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     power = str(int(exponent)).translate(_SUPERSCRIPTS)
     return f"{mantissa} × 10{power}".replace("-", "\N{MINUS SIGN}")
