@@ -289,7 +289,7 @@ def _training(results: DemoResults) -> Section:
                 f"The network of {PAPER}, 5x5 convolution to 4 channels, pooling, 16 features to 4 classes, on "
                 f"{trained.train_images} images of {', '.join(trained.classes)} ({trained.test_images} for the test). "
                 "K-FAC inverts matrices of 25, 4, 16 and 4 rows a step; BlockAMC cuts them into 4x4 leaves, and HP-INV "
-                "refines each leaf to 24 bits. Digital K-FAC and that through the surrogate should give the same curves."
+                "refines each leaf to 24 bits. The curves of both K-FAC runs should coincide."
             ),
             figure(fig, "Training accuracy and loss after each epoch; the same network, images and order in each run."),
             table(
