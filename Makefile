@@ -32,7 +32,7 @@ lint: .venv/.stamp
 # Order-only: looked at on every run (a tenth of a second), but it does not make the stamp old.
 .venv/.stamp: setup.cfg setup.py pyproject.toml constraints.txt | system
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	$(PIP) install --retries 5 --timeout 60 -c constraints.txt -e '.[training,test,data]'
+	$(PIP) install --retries 5 --timeout 60 -c constraints.txt -e '.[training,test,data,cluster]'
 	touch $@
 
 system:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from .executor import TaskError, WorkerFailure, default_workers, run
+from .cluster import run_on_dask
+from .executor import default_workers, run
 from .files import atomic_write, json_text, plain, write_bytes, write_json, write_text
 from .manifest import write_manifest
+from .pool import TaskError, WorkerFailure
 from .progress_bar import progress
 from .store import Store, StoreError, StoreFullError
+from .worker import ReplaceWorker
 
 __all__ = [
+    "ReplaceWorker",
     "Store",
     "StoreError",
     "StoreFullError",
@@ -20,6 +24,7 @@ __all__ = [
     "plain",
     "progress",
     "run",
+    "run_on_dask",
     "write_bytes",
     "write_json",
     "write_manifest",

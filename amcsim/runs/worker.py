@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import select
 import signal
 import sys
@@ -11,33 +12,46 @@ import threading
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["Message", "main"]
+__all__ = ["Message", "ReplaceWorker", "main"]
 
-Message = tuple[int | None, Any, str | None]
-"""Item (None: the worker itself), result, and None or the text of what went wrong."""
+Message = tuple[Literal["ready", "result", "replace", "error"], int | None, Any]
+"""What it is, the item (None: the worker itself), and the result, the reason, or (sentence, traceback)."""
 
 _PR_SET_PDEATHSIG = 1
 
 
-def main(handle: int, parent: int) -> None:
-    """Serve the parent over the socket `handle`. `parent` is its process id."""
+class ReplaceWorker(Exception):
+    """Raised by a task: this process cannot go on (its libngspice died, say); the item is tried again in a fresh one.
+
+    The message says why; it becomes the item's reason where it fails at every try.
+    """
+
+
+def main(handle: int, parent: int, memory_limit: int) -> None:
+    """Serve the process `parent` over the socket `handle`; `memory_limit` (bytes, 0 for none) is on address space."""
     _die_with_parent(handle, parent)
+    if memory_limit:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
     pipe: Connection[Message, Any] = Connection(handle)
     number: int | None = None
     try:
         task, kwargs, initializer = pipe.recv()
         if initializer is not None:
             initializer()
-        pipe.send((None, None, None))
+        pipe.send(("ready", None, None))
         while (chunk := pipe.recv()) is not None:
             for number, payload in chunk:
-                pipe.send((number, task(payload, **kwargs), None))
+                pipe.send(("result", number, task(payload, **kwargs)))
             number = None
+    except (ReplaceWorker, MemoryError) as error:
+        reason = str(error) if isinstance(error, ReplaceWorker) else "it needs more memory than its worker may have"
+        with suppress(OSError):  # no one there: the parent is gone
+            pipe.send(("replace", number, reason))
     except Exception as error:  # noqa: BLE001  (whatever it is, it travels back as text)
-        with suppress(OSError):  # no one there: the error was that the parent is gone
-            pipe.send((number, traceback.format_exc(), _last_line(error)))
+        with suppress(OSError):
+            pipe.send(("error", number, (_last_line(error), traceback.format_exc())))
 
 
 def _die_with_parent(handle: int, parent: int) -> None:

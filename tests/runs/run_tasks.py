@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from amcsim.runs import Store, run
+from amcsim.runs import ReplaceWorker, Store, run
 from amcsim.streams import Key
 
 prepared = ""
@@ -44,6 +44,15 @@ def stay(number: int, pids: str) -> None:
     time.sleep(60)
 
 
+kept: list[bytes] = []
+
+
+def grow(size: int) -> int:
+    """Keep so many bytes for good; the process that did."""
+    kept.append(b"x" * size)
+    return os.getpid()
+
+
 def misbehave(what: str, marks: str = "") -> str:
     if marks:
         with (Path(marks) / what).open("a") as file:
@@ -51,10 +60,16 @@ def misbehave(what: str, marks: str = "") -> str:
     match what:
         case "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
-        case "crash once" if (Path(marks) / what).stat().st_size == 1:
+        case "killed once" if (Path(marks) / what).stat().st_size == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         case "leave":
             sys.exit(3)
+        case "give up":
+            raise ReplaceWorker("its library died")
+        case "give up once" if (Path(marks) / what).stat().st_size == 1:
+            raise ReplaceWorker("its library died")
+        case "hunger":
+            return str(np.ones(1 << 34)[0])
         case "hang":
             time.sleep(60)
         case "raise":

@@ -110,7 +110,7 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, ending: signal.Signals) -
 
 
 def test_an_item_that_fails_at_every_try_is_named_and_the_others_are_done(tmp_path: Path) -> None:
-    payloads = ["fine", "crash", "hang", "leave", "crash once", *["fine"] * 20]
+    payloads = ["fine", "crash", "hang", "leave", "killed once", *["fine"] * 20]
     results: dict[int, str] = {}
     steps: list[int] = []
     options: dict[str, Any] = {"kwargs": {"marks": str(tmp_path)}, "timeout": 0.4, "retries": 1}
@@ -129,9 +129,37 @@ def test_an_item_that_fails_at_every_try_is_named_and_the_others_are_done(tmp_pa
         2: "it took longer than 0.4 s",
         3: "its worker ended with exit status 3",
     }
-    tries = {what: (tmp_path / what).stat().st_size for what in ("crash", "hang", "leave", "crash once")}
+    tries = {what: (tmp_path / what).stat().st_size for what in ("crash", "hang", "leave", "killed once")}
     assert tries == dict.fromkeys(tries, 2)
     assert sum(steps) == len(payloads)
+
+
+def test_a_worker_that_gives_up_is_replaced_and_its_item_tried_again(tmp_path: Path) -> None:
+    payloads = ["fine", "give up once", "give up", "hunger", *["fine"] * 20]
+    failed: dict[int, str] = {}
+    options: dict[str, Any] = {"kwargs": {"marks": str(tmp_path)}, "memory_limit": 4 << 30, "retries": 1}
+    done = collect(run_tasks.misbehave, payloads, on_failure=failed.__setitem__, **options)
+    assert done == {number: what for number, what in enumerate(payloads) if number not in (2, 3)}
+    assert failed == {2: "its library died", 3: "it needs more memory than its worker may have"}
+    tries = {what: (tmp_path / what).stat().st_size for what in ("give up once", "give up", "hunger")}
+    assert tries == dict.fromkeys(tries, 2)
+
+
+def test_an_item_is_not_blamed_for_kills_from_outside(tmp_path: Path) -> None:
+    """Without any retry, an item whose worker something else killed is done all the same."""
+    payloads = ["killed once", *["fine"] * 9]
+    done = collect(run_tasks.misbehave, payloads, kwargs={"marks": str(tmp_path)}, retries=0)
+    assert done == dict(enumerate(payloads))
+    assert (tmp_path / "killed once").stat().st_size == 2
+
+
+def test_workers_are_replaced_after_many_items_or_when_they_have_grown() -> None:
+    pids = collect(run_tasks.grow, [1] * 60, workers=1, recycle_items=20)
+    # Cheap items travel by the chunk, and a worker is looked at between two.
+    assert 2 <= len(set(pids.values())) <= 3
+    pids = collect(run_tasks.grow, [1, 300 << 20, 300 << 20, 300 << 20, 1, 1, 1], workers=1)
+    assert len(set(pids.values())) == 2
+    assert len(set(collect(run_tasks.grow, [1] * 200, workers=1).values())) == 1
 
 
 def test_failed_items_go_to_on_failure_instead() -> None:
@@ -203,6 +231,9 @@ def test_what_cannot_be_run_is_refused_before_a_worker_starts() -> None:
         collect(lambda _: 0, [1])
     with pytest.raises(ValueError, match="item 4 is given more than once"):
         run(run_tasks.solve, [(4, 0), (5, 0), (4, 1)], workers=1, on_result=print)
+    for limits in ({"retries": -1}, {"timeout": 0.0}, {"memory_limit": 0}, {"recycle_items": 0}):
+        with pytest.raises(ValueError, match=next(iter(limits))):
+            collect(run_tasks.solve, [1], **limits)
     with pytest.raises(ValueError, match="workers = 0"):
         collect(run_tasks.solve, [1], workers=0)
     assert collect(run_tasks.solve, []) == {}
