@@ -1,11 +1,7 @@
 """INV by the surrogate: m unknowns, batched over matrices and right-hand sides.
 
-Programming. Cell currents I under port voltages V solve (diag(1/g) + R_w) I = P V, g the cells' small-signal
-conductances, R_w the fixed matrix of shared wire resistances: same column, R_bl (min(row, row') + 1), plus same
-source-line, R_sl (min(position, position') + 1). Only the columns of the summing nodes are needed. R_w g is small, so
-the Neumann series I <- g (P V - R_w I) gains its norm at each term; where the norm is not small, a direct solve takes
-over. With amplifiers v = Vos - x (1 + Ro D)/A0 and inverters xn = slope x + start (D: output load), KCL at the summing
-nodes is
+With G+ and G- as seen through the wires (surrogate/wires.py), amplifiers v = Vos - x (1 + Ro D)/A0 and inverters
+xn = slope x + start (D: output load), KCL at the summing nodes is
 
     M x = g_unit b + known - dI(x, xn),
 
@@ -15,9 +11,8 @@ costs one product, one correction and its bounds.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,12 +23,11 @@ from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.surrogate.certificate import calm, certified
 from amcsim.surrogate.model import Surrogate
+from amcsim.surrogate.wires import transfer
+from amcsim.topology.inv import INV
 
 __all__ = ["InvArray", "program"]
 
-_SERIES_TOLERANCE = 1e-7
-"""Relative error of a cell's current at which the wire series stops."""
-_BLOCK = 256
 _NEAR_SWING = 0.95
 """Fraction of the swing from which on an output counts as saturated (amcsim.nodal.verdict)."""
 
@@ -97,58 +91,6 @@ class InvArray:
         return status, reason
 
 
-@lru_cache(maxsize=16)
-def _wires(m: int, layout: str, bl: float, sl: float) -> tuple[F64, F64]:
-    """R_w, (2m^2, 2m^2), ohm, over cells in the order (array, row, column), and the largest row sum of |R_w|."""
-    array, row, column = (part.ravel() for part in np.indices((2, m, m)))
-    same_column = (array[:, None] == array) & (column[:, None] == column)
-    position = column + (m * array if layout == "shared" else 0)
-    same_line = row[:, None] == row
-    if layout == "separate":
-        same_line &= array[:, None] == array
-    shared = bl * same_column * (np.minimum(row[:, None], row) + 1.0)
-    shared = shared + sl * same_line * (np.minimum(position[:, None], position) + 1.0)
-    return shared, shared.sum(axis=1)
-
-
-def _row_currents(g: F64, spec: Spec) -> F64:
-    """X = (diag(1/g) + R_w)^-1 P of the summing nodes' columns: (batch, m, 2m^2), for g (batch, 2m^2)."""
-    cells = g.shape[-1]
-    m = math.isqrt(cells // 2)
-    ports = np.ascontiguousarray(_sums(m)[:, 2 * m :].T)
-    direct: F64 = g[:, None, :] * ports
-    wire = spec.wire
-    if wire.bl_resistance == 0 and wire.sl_resistance == 0:
-        return direct
-    shared, sums = _wires(m, wire.layout, wire.bl_resistance, wire.sl_resistance)
-    norm = float(sums.max() * g.max())
-    if norm > 0.2:
-        resistance = shared + (1.0 / g)[:, :, None] * np.eye(cells)
-        currents = np.linalg.solve(resistance, np.broadcast_to(ports.T, (len(g), cells, m)))
-        return np.asarray(np.swapaxes(currents, -1, -2), dtype=np.float64)
-    found = np.empty_like(direct)
-    for block in range(0, len(g), _BLOCK):  # blocks that stay in the cache
-        part, weight = direct[block : block + _BLOCK], -g[block : block + _BLOCK, None, :]
-        answer, error = part, norm
-        while error > _SERIES_TOLERANCE:
-            answer = (answer.reshape(-1, cells) @ shared).reshape(part.shape)
-            answer *= weight
-            answer += part
-            error *= norm
-        found[block : block + _BLOCK] = answer
-    return found
-
-
-@lru_cache(maxsize=16)
-def _sums(m: int) -> F64:
-    """(2m^2, 3m): adds cells up by bit-line of both arrays (2m columns), then by row (m columns)."""
-    array, row, column = (part.ravel() for part in np.indices((2, m, m)))
-    bit_line, source_line = array * m + column, 2 * m + row
-    lines = np.arange(3 * m)
-    adds: F64 = ((bit_line[:, None] == lines) | (source_line[:, None] == lines)).astype(np.float64)
-    return adds
-
-
 def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     """Program drawn circuits (batched). Raises DomainError outside the surrogate's domain.
 
@@ -160,12 +102,13 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     law = surrogate.cell
     g = law.conductance(devices)
     n = len(g)
-    summed = (_row_currents(g, spec).reshape(n * m, -1) @ _sums(m)).reshape(n, m, 3 * m)
+    flat = Realisation(*(part.reshape(n, *part.shape[len(batch) :]) for part in vars(r).values()))
+    currents = transfer(INV, spec, g.reshape(n, 2, m, m))
     # currents of summing node i per volt on bit-line j of each array, and per volt on summing node k
-    to_pos, to_neg, within = summed[..., :m], summed[..., m : 2 * m], summed[..., 2 * m :]
+    to_pos, to_neg, within = currents[..., :m], currents[..., m : 2 * m], currents[..., 2 * m :]
     within[:, np.arange(m), np.arange(m)] += spec.g_unit
-    offset, inverter_offset, ratio = (part.reshape(-1, m) for part in (r.offset, r.inverter_offset, r.inverter_ratio))
-    columns = g.reshape(n, 2, m, m).sum(axis=2)
+    offset, inverter_offset, ratio = flat.offset, flat.inverter_offset, flat.inverter_ratio
+    columns = np.einsum("narc->nac", g.reshape(n, 2, m, m))
     leak = 0.0 if spec.opamp.model == "ideal" else 1.0 / surrogate.gain
     ro = surrogate.output_resistance
     load = columns[:, 0] + 1.0 / spec.inverter.resistance

@@ -27,27 +27,26 @@ _SMALL = 0.2
 _BLOCK = 256
 
 
-def transfer(topology: Topology, spec: Spec, r: Realisation, series: float) -> F64:
+def transfer(topology: Topology, spec: Spec, g: F64) -> F64:
     """Currents out of the summing nodes' wires per volt, (N, m, 2n + m), S: on the n bit-lines of G+, of G-, and (with
     the opposite sign: current into the array) on the m summing nodes; input and feedback resistors are left out.
 
-    r: batched over one axis of N; series: on-resistance of the access devices, ohm.
+    g: conductances of the cells, access devices included, (N, 2, m, n), S.
     """
-    count, m, n = r.g_pos.shape
-    devices = np.stack([r.g_pos, r.g_neg], axis=1).reshape(count, 2 * m * n)
-    g = devices / (1.0 + devices * series)
+    count, _, m, n = g.shape
+    flat = g.reshape(count, 2 * m * n)
     wire = spec.wire
     sums = _sums(m, n)
-    direct: F64 = g[:, None, :] * sums[:, 2 * n :].T
+    direct: F64 = flat[:, None, :] * np.ascontiguousarray(sums[:, 2 * n :].T)
     found = direct
     if wire.bl_resistance > 0 or wire.sl_resistance > 0:
         shared = _wires(m, n, wire.layout, wire.bl_resistance, wire.sl_resistance)
         norm = float(shared.sum(axis=1).max() * g.max())
         if norm > _SMALL:
-            return np.stack([_eliminated(topology, spec, r[k], series) for k in range(count)])
+            return np.stack([_eliminated(topology, spec, one) for one in g])
         found = np.empty_like(direct)
         for block in range(0, count, _BLOCK):  # blocks that stay in the cache
-            part, weight = direct[block : block + _BLOCK], -g[block : block + _BLOCK, None, :]
+            part, weight = direct[block : block + _BLOCK], -flat[block : block + _BLOCK, None, :]
             answer, error = part, norm
             while error > _TOLERANCE:
                 answer = (answer.reshape(-1, 2 * m * n) @ shared).reshape(part.shape)
@@ -59,12 +58,13 @@ def transfer(topology: Topology, spec: Spec, r: Realisation, series: float) -> F
     return total
 
 
-def _eliminated(topology: Topology, spec: Spec, r: Realisation, series: float) -> F64:
-    """The same of one unbatched realisation by the nodal room."""
-    m, n = r.g_pos.shape
+def _eliminated(topology: Topology, spec: Spec, g: F64) -> F64:
+    """The same of one array, g (2, m, n), by the nodal room."""
+    _, m, n = g.shape
     network = topology.network(m, n, spec)
     bit_lines = ("x", "xn") if topology.name == "inv" else ("in",)
-    y = reduce_to_ports(network, spec, r, series, (*bit_lines, "sl")).conductance
+    r = Realisation(g[0], g[1], np.zeros(m), np.zeros(n), np.ones(n))
+    y = reduce_to_ports(network, spec, r, 0.0, (*bit_lines, "sl")).conductance
     rows = y[2 * n :].copy()
     rows[:, : 2 * n] *= -1.0
     return rows
