@@ -21,6 +21,7 @@ __all__ = [
     "Seed",
     "SpecName",
     "SurrogateFile",
+    "VectorFile",
     "app",
     "circuit_group",
     "command",
@@ -39,6 +40,9 @@ app = typer.Typer(
 _FILES = ".npy, .csv or .txt; '-' is standard input"
 MatrixFile = Annotated[str, typer.Option("--matrix", metavar="FILE", help=f"Matrix, {_FILES}.")]
 RhsFile = Annotated[str, typer.Option("--rhs", metavar="FILE", help=f"Right-hand side (several as columns), {_FILES}.")]
+VectorFile = Annotated[
+    str, typer.Option("--rhs", metavar="FILE", help=f"Vector to multiply (several as columns), {_FILES}.")
+]
 SpecName = Annotated[
     str, typer.Option("--spec", metavar="FILE|PRESET", help="Technology: a TOML file, 'ideal' or 'pku_350nm'.")
 ]
@@ -77,19 +81,8 @@ def command(group: typer.Typer, name: str, **settings: Any) -> Callable[[Callabl
 
 
 def circuit_group(name: str, summary: str) -> typer.Typer:
-    """A command with a circuit after it, such as `solve inv`; `mvm` is refused until its release."""
-    group = typer.Typer(name=name, help=summary, no_args_is_help=True, rich_markup_mode=None)
-
-    @command(
-        group,
-        "mvm",
-        help="The MVM circuit: comes with a later release.",
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    )
-    def mvm() -> None:
-        raise ValueError(f"`{name} mvm` comes with a later release; this one has `{name} inv`")
-
-    return group
+    """A command with a circuit after it, such as `solve inv`."""
+    return typer.Typer(name=name, help=summary, no_args_is_help=True, rich_markup_mode=None)
 
 
 def _end(error: Exception) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The INV circuit that `netlist` and `waves` work on: the same draw and the same voltages as `solve` takes."""
+"""The circuit that `netlist` and `waves` work on: the same draw and the same voltages as `solve` takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 
 from amcsim._types import F64
 from amcsim.cli._input import load_problem
-from amcsim.solvers.nodal import NodalProgrammed, NodalSolver
+from amcsim.realisation import realise
+from amcsim.solvers.arrays import nodal_array
+from amcsim.solvers.nodal import NodalArray
 from amcsim.specs import load_spec
 from amcsim.streams import Key
 
@@ -19,18 +21,29 @@ __all__ = ["Drawn", "drawn"]
 class Drawn:
     """One drawn circuit with its input voltages."""
 
-    handle: NodalProgrammed
+    handle: NodalArray
     volts: F64
-    """Input voltages, (m,), V."""
+    """Input voltages, (n,), V."""
     unit: float
-    """Output volts for one unit of x."""
-    expected: tuple[F64, F64]
-    """Nodal operating point of (x, xn), (m,) each, V; zeros where there is none within the amplifiers' limits."""
+    """Volts of the answering outputs for one unit of x; negative where the circuit inverts."""
+    expected: F64
+    """Nodal operating point of all outputs, V; zeros where there is none within the amplifiers' limits."""
 
     @property
-    def m(self) -> int:
-        """Matrix size."""
-        return self.volts.size
+    def shape(self) -> tuple[int, int]:
+        """Of the matrix, (m, n)."""
+        m, n = self.handle.a.shape
+        return m, n
+
+    @property
+    def name(self) -> str:
+        """Circuit and shape, such as INV 4x4."""
+        return f"{self.handle.topology.name.upper()} {self.shape[0]}x{self.shape[1]}"
+
+    @property
+    def output(self) -> str:
+        """Name of the answering outputs, to which their number is appended."""
+        return self.handle.topology.outputs[0]
 
     @property
     def stop(self) -> float:
@@ -45,13 +58,15 @@ class Drawn:
         return float(f"{min(max(3 * settled, 1e-6), window):.1e}")
 
 
-def drawn(matrix: str, rhs: str, spec: str, seed: int) -> Drawn:
+def drawn(circuit: str, matrix: str, rhs: str, spec: str, seed: int) -> Drawn:
     """Read a problem with one right-hand side and draw its circuit. Raises ValueError."""
-    a, b = load_problem(matrix, rhs)
-    if b.size != a.shape[0]:
+    a, b = load_problem(matrix, rhs, circuit)
+    if b.size != a.shape[1]:
         raise ValueError(f"right-hand side {rhs} has {b.shape[1]} columns; this command takes one")
-    handle = NodalSolver(load_spec(spec)).program(a, Key(seed))
+    technology = load_spec(spec)
+    handle = nodal_array(circuit, technology, a, realise(a, technology, Key(seed)))
     volts, unit = handle.inputs(b.reshape(-1, 1))
-    point, m = handle.models[()].operating_point(volts), a.shape[0]
-    u = point.u[:, 0] if point.converged[0] else np.zeros(2 * m)
-    return Drawn(handle, volts[:, 0], float(unit[0, 0]), (u[:m], u[m : 2 * m]))
+    model = handle.models[()]
+    point = model.operating_point(volts)
+    expected = point.u[: model.n, 0] if point.converged[0] else np.zeros(model.n)
+    return Drawn(handle, volts[:, 0], model.sign * float(unit[0, 0]), expected)

@@ -18,53 +18,57 @@ _MAGIC = b"\x93NUMPY"
 _ENDINGS = (".npy", ".csv", ".txt")
 
 
-def load_problem(matrix: str, rhs: str) -> tuple[F64, F64]:
-    """A (m, m) and b, (m,) or (m, k), from two sources of which one may be `-`. Raises ValueError."""
+def load_problem(matrix: str, rhs: str, circuit: str = "inv") -> tuple[F64, F64]:
+    """A (m, n), square for "inv", and its vectors, (n,) or (n, k), from two sources of which one may be `-`.
+
+    Raises ValueError.
+    """
     if matrix == rhs == "-":
         raise ValueError("--matrix and --rhs cannot both be '-': standard input can be read only once")
-    a = load_matrix(matrix)
-    return a, load_rhs(rhs, a.shape[0])
+    a = load_matrix(matrix, square=circuit == "inv")
+    return a, load_rhs(rhs, a.shape[1])
 
 
-def load_matrix(source: str) -> F64:
-    """A square matrix (m, m). Raises ValueError."""
+def load_matrix(source: str, *, square: bool = True) -> F64:
+    """A matrix (m, n). Raises ValueError."""
     what = f"matrix {_name(source)}"
     array, _ = _load(source, what)
     if array.ndim != 2:
         raise ValueError(f"{what} has shape {array.shape}; it must be two-dimensional")
-    return check_matrix(array, what=what)
+    return check_matrix(array, square=square, what=what)
 
 
-def load_rhs(source: str, m: int) -> F64:
-    """Right-hand sides for a matrix of m rows: (m,) or (m, k).
+def load_rhs(source: str, n: int) -> F64:
+    """Right-hand sides for a matrix of n columns: (n,) or (n, k).
 
-    In text, m numbers in a row or in a column are one right-hand side (m,). Raises ValueError.
+    In text, n numbers in a row or in a column are one right-hand side (n,). Raises ValueError.
     """
     what = f"right-hand side {_name(source)}"
     array, is_text = _load(source, what)
-    if is_text and 1 in array.shape and array.size == m:
+    if is_text and 1 in array.shape and array.size == n:
         array = array.ravel()
-    if array.ndim not in (1, 2) or array.shape[0] != m:
-        raise ValueError(f"{what} has shape {array.shape}; this matrix needs ({m},) or ({m}, k)")
-    checked = check_matrix(array.reshape(m, -1), square=False, what=what)
+    if array.ndim not in (1, 2) or array.shape[0] != n:
+        raise ValueError(f"{what} has shape {array.shape}; this matrix needs ({n},) or ({n}, k)")
+    checked = check_matrix(array.reshape(n, -1), square=False, what=what)
     return checked.reshape(array.shape)
 
 
-def load_systems(path: Path) -> tuple[F64, F64]:
-    """Many systems of one size from an .npz: a (k, m, m) and b (k, m). Raises ValueError."""
-    what = f"matrices {path}"
+def load_systems(path: Path, circuit: str = "inv") -> tuple[F64, F64]:
+    """Many systems of one shape from an .npz: a (k, m, n), square for "inv", and b (k, n). Raises ValueError."""
+    what, square = f"matrices {path}", circuit == "inv"
+    wanted = "(k, m, m) and (k, m)" if square else "(k, m, n) and (k, n)"
     try:
         with np.load(path, allow_pickle=False) as file:
             a, b = file["a"], file["b"]
     except FileNotFoundError:
         raise ValueError(f"{what} do not exist") from None
     except KeyError:
-        raise ValueError(f"{what} must hold the arrays a (k, m, m) and b (k, m)") from None
+        raise ValueError(f"{what} must hold the arrays a and b, {wanted}") from None
     except Exception as error:  # noqa: BLE001 (whatever a damaged archive fails with)
         raise ValueError(f"{what} are no readable .npz file: {_first_line(error)}") from None
-    if a.ndim != 3 or b.shape != a.shape[:2]:
-        raise ValueError(f"{what} hold a of shape {a.shape} and b of shape {b.shape}, wanted (k, m, m) and (k, m)")
-    return check_matrix(a, what=f"a of {what}"), check_matrix(b, square=False, what=f"b of {what}")
+    if a.ndim != 3 or b.shape != (len(a), a.shape[2]):
+        raise ValueError(f"{what} hold a of shape {a.shape} and b of shape {b.shape}, wanted {wanted}")
+    return check_matrix(a, square=square, what=f"a of {what}"), check_matrix(b, square=False, what=f"b of {what}")
 
 
 def check_output(path: Path, endings: tuple[str, ...] = ()) -> None:

@@ -1,4 +1,4 @@
-"""`amcsim solve inv`: one matrix, its right-hand sides, one backend."""
+"""`amcsim solve inv|mvm`: one matrix, its right-hand sides, one backend."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from amcsim.cli._app import Json, MatrixFile, RhsFile, Seed, SpecName, SurrogateFile, circuit_group, command
+from amcsim.cli._app import (
+    Json,
+    MatrixFile,
+    RhsFile,
+    Seed,
+    SpecName,
+    SurrogateFile,
+    VectorFile,
+    circuit_group,
+    command,
+)
 
 if TYPE_CHECKING:
     from amcsim._types import F64
@@ -18,16 +28,20 @@ Backend = Literal["exact", "nodal", "ngspice", "surrogate"]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = circuit_group("solve", "Solve A x = b in an analog array.")
+    group = circuit_group("solve", "Solve A x = b, or multiply x = A v, in an analog array.")
     command(group, "inv")(inv)
+    command(group, "mvm")(mvm)
     app.add_typer(group)
+
+
+_BackendName = Annotated[Backend, typer.Option("--backend", help="What solves the circuit; exact is no circuit.")]
 
 
 def inv(
     matrix: MatrixFile,
     rhs: RhsFile,
     spec: SpecName = "pku_350nm",
-    backend: Annotated[Backend, typer.Option(help="What solves the circuit; exact is no circuit.")] = "nodal",
+    backend: _BackendName = "nodal",
     surrogate: SurrogateFile = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -37,19 +51,41 @@ def inv(
     The exact solution stands beside it. Any status is a done computation; x is null where the circuit has no answer
     (unstable, not_converged).
     """
+    _run("inv", matrix, rhs, spec, backend, surrogate, seed, as_json)
+
+
+def mvm(
+    matrix: MatrixFile,
+    rhs: VectorFile,
+    spec: SpecName = "pku_350nm",
+    backend: _BackendName = "nodal",
+    surrogate: SurrogateFile = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Multiply x = A v with the open-loop MVM circuit; A may be rectangular.
+
+    The exact product stands beside it. Any status is a done computation; x is null where the circuit has no answer.
+    """
+    _run("mvm", matrix, rhs, spec, backend, surrogate, seed, as_json)
+
+
+def _run(
+    circuit: str, matrix: str, rhs: str, spec: str, backend: str, surrogate: str | None, seed: int, as_json: bool
+) -> None:
     from amcsim.cli._input import load_problem
     from amcsim.cli._output import print_json
 
-    a, b = load_problem(matrix, rhs)
-    result = solve_inv(a, b, spec, backend, surrogate, seed)
+    a, b = load_problem(matrix, rhs, circuit)
+    result = solve(circuit, a, b, spec, backend, surrogate, seed)
     if as_json:
         print_json(result)
     else:
         _show(result)
 
 
-def solve_inv(a: F64, b: F64, spec: str, backend: str, surrogate: str | None, seed: int) -> dict[str, Any]:
-    """What `solve inv` prints; x and x_exact have the shape of b, (m,) or (m, k).
+def solve(circuit: str, a: F64, b: F64, spec: str, backend: str, surrogate: str | None, seed: int) -> dict[str, Any]:
+    """What `solve` prints for a, (m, n), and b, (n,) or (n, k); x and x_exact are (m,) or (m, k).
 
     With several right-hand sides status and reason are the gravest (`statuses`, `reasons` hold each), a column of x
     without an answer is NaN, and relative_error is the norm over the columns that have one (0 where they are zero).
@@ -60,27 +96,38 @@ def solve_inv(a: F64, b: F64, spec: str, backend: str, surrogate: str | None, se
 
     from amcsim.solvers.base import worst_status
     from amcsim.solvers.exact import solve_or_nan
-    from amcsim.solvers.stack import leaf_solver
+    from amcsim.solvers.stack import leaf_solver, product_solver
     from amcsim.specs import load_spec
     from amcsim.status import Reason, Status
     from amcsim.streams import Key
 
-    solver = leaf_solver(backend, load_spec(spec), surrogate)
-    columns = b.reshape(a.shape[0], -1)
+    technology, key = load_spec(spec), Key(seed)
+    rows, columns = a.shape
+    vectors, shape = b.reshape(columns, -1), (rows, *b.shape[1:])
     with np.errstate(all="ignore"):
-        start = time.perf_counter()
-        answer = solver.program(a, Key(seed)).solve(columns)
-        elapsed = time.perf_counter() - start
-        exact = solve_or_nan(a, columns)
-        has = np.isfinite(answer.x).all(axis=0)
+        if circuit == "mvm":
+            product = product_solver(backend, technology, surrogate, (rows, columns))
+            start = time.perf_counter()
+            multiplied = product.program(a, key).multiply(vectors)
+            x, statuses, reasons = multiplied.y, multiplied.status, multiplied.reason
+            elapsed = time.perf_counter() - start
+            exact = a @ vectors
+        else:
+            solver = leaf_solver(backend, technology, surrogate, size=rows)
+            start = time.perf_counter()
+            answer = solver.program(a, key).solve(vectors)
+            x, statuses, reasons = answer.x, answer.status, answer.reason
+            elapsed = time.perf_counter() - start
+            exact = solve_or_nan(a, vectors)
+        has = np.isfinite(x).all(axis=0)
         regular = bool(np.isfinite(exact).all())
         top = np.abs(exact[:, has]).max(initial=0.0)  # taken out, so that no square leaves the range of floats
-        off = (answer.x[:, has] - exact[:, has]) / top
+        off = (x[:, has] - exact[:, has]) / top
         error = float(np.linalg.norm(off) / np.linalg.norm(exact[:, has] / top)) if top else 0.0
-    status, reason = worst_status(answer.status, answer.reason)
+    status, reason = worst_status(statuses, reasons)
     result: dict[str, Any] = {
-        "x": answer.x.reshape(b.shape) if has.any() else None,
-        "x_exact": exact.reshape(b.shape) if regular else None,
+        "x": x.reshape(shape) if has.any() else None,
+        "x_exact": exact.reshape(shape) if regular else None,
         "relative_error": error if has.any() and regular else None,
         "status": str(status),
         "reason": str(reason),
@@ -88,8 +135,8 @@ def solve_inv(a: F64, b: F64, spec: str, backend: str, surrogate: str | None, se
         "elapsed_s": elapsed,
     }
     if b.ndim == 2:
-        result["statuses"] = [str(Status(s)) for s in answer.status]
-        result["reasons"] = [str(Reason(r)) for r in answer.reason]
+        result["statuses"] = [str(Status(s)) for s in statuses]
+        result["reasons"] = [str(Reason(r)) for r in reasons]
     return result
 
 

@@ -1,4 +1,4 @@
-"""`amcsim validate inv`: how far to trust a surrogate."""
+"""`amcsim validate inv|mvm`: how far to trust a surrogate."""
 
 from __future__ import annotations
 
@@ -19,30 +19,34 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = circuit_group("validate", "Hold a surrogate against ngspice.")
     command(group, "inv")(inv)
+    command(group, "mvm")(mvm)
     app.add_typer(group)
 
 
+_Technology = Annotated[
+    str | None,
+    typer.Option(
+        "--spec", metavar="FILE|PRESET", help="Technology: a TOML file or a preset (default: the surrogate's own)."
+    ),
+]
+_Recorded = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.npz", help="Draw from systems of `train --snapshots` too (default: those shipped)."),
+]
+_Samples = Annotated[int, typer.Option(min=1, help="Number of fresh circuits.")]
+_Size = Annotated[int | None, typer.Option(min=1, help="Their matrix size (default: 4, or the surrogate's largest).")]
+
+
 def inv(
-    spec: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|PRESET", help="Technology: a TOML file or a preset (default: the surrogate's own)."),
-    ] = None,
+    spec: _Technology = None,
     surrogate: SurrogateFile = None,
     matrices: Annotated[
         Path | None,
         typer.Option(metavar="FILE.npz", help="Your systems, a (k, m, m) and b (k, m), instead of fresh circuits."),
     ] = None,
-    recorded: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npz",
-            help="Draw from systems of `train --snapshots` too (default for 4x4: those shipped).",
-        ),
-    ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Number of fresh circuits.")] = 200,
-    size: Annotated[
-        int | None, typer.Option(min=1, help="Their matrix size (default: 4, or the largest of the surrogate).")
-    ] = None,
+    recorded: _Recorded = None,
+    samples: _Samples = 200,
+    size: _Size = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -51,32 +55,76 @@ def inv(
     error_of_error is the distance of the surrogate's answer from ngspice's over the circuit's own error. Rates are of
     one core, with ranging, bounds and verdict.
     """
+    _compare("inv", spec, surrogate, matrices, recorded, samples, size, seed, as_json)
+
+
+def mvm(
+    spec: _Technology = None,
+    surrogate: SurrogateFile = None,
+    matrices: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="Your systems, a (k, m, n) and b (k, n), instead of fresh circuits."),
+    ] = None,
+    recorded: _Recorded = None,
+    samples: _Samples = 200,
+    size: _Size = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare a surrogate of MVM circuits with ngspice on circuits its fit never saw.
+
+    As `validate inv`; a third of the fresh circuits are rectangular, with sides up to the size.
+    """
+    _compare("mvm", spec, surrogate, matrices, recorded, samples, size, seed, as_json)
+
+
+def _compare(
+    circuit: str,
+    spec: str | None,
+    surrogate: str | None,
+    matrices: Path | None,
+    recorded: Path | None,
+    samples: int,
+    size: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
     from importlib.resources import as_file, files
 
-    from amcsim.campaign.design import load_recorded
+    from amcsim.campaign.design import CampaignError, load_recorded
     from amcsim.campaign.validate import validate
     from amcsim.cli._input import load_systems
     from amcsim.cli._output import print_json
     from amcsim.runs import progress
-    from amcsim.solvers.stack import SHIPPED, shipped_surrogate
-    from amcsim.specs import load_spec, preset_names
+    from amcsim.specs import load_spec, preset
     from amcsim.surrogate.model import load_surrogate
+    from amcsim.surrogate.shipped import shipped_surrogate
 
     if matrices is not None and (recorded is not None or size is not None):
         raise ValueError("--matrices brings its own circuits: --recorded and --size do not go with it")
-    technology = load_spec(spec) if spec is not None else None
-    shipped = spec if spec in preset_names() else SHIPPED
-    model = shipped_surrogate(shipped or SHIPPED) if surrogate is None else load_surrogate(surrogate)
-    systems = None if matrices is None else load_systems(matrices)
+    systems = None if matrices is None else load_systems(matrices, circuit)
+    shape = (size or 4, size or 4) if systems is None else systems[0].shape[1:]
+    model = load_surrogate(surrogate) if surrogate is not None else None
+    technology = load_spec(spec) if spec is not None else model.spec if model is not None else preset("pku_350nm")
+    if model is None:
+        model = shipped_surrogate(technology, shape, circuit)
+    elif model.circuit != circuit:
+        raise ValueError(
+            f"surrogate {surrogate} was fitted to {model.circuit.upper()} circuits: `validate {model.circuit}`"
+        )
     m = size or (4 if 4 in model.domain.sizes else max(model.domain.sizes))
-    shipped_systems = files("amcsim.calibration") / "kfac_systems.npz"
-    with as_file(shipped_systems) as path:
-        source = path if recorded is None and m == 4 and matrices is None else recorded
-        blocks = None if source is None else load_recorded(source, (m,))[m]
+    blocks = None
+    if systems is None:
+        with as_file(files("amcsim.calibration") / "kfac_systems.npz") as path:
+            try:
+                blocks = load_recorded(recorded or path, (m,))[m]
+            except CampaignError:
+                if recorded is not None:
+                    raise  # those shipped hold no system of this size
     with progress(samples if systems is None else len(systems[0]), "circuits") as advance:
         found = validate(
             model,
-            technology or model.spec,
+            technology,
             m=m,
             seed=seed,
             count=samples,

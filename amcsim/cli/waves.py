@@ -1,4 +1,4 @@
-"""`amcsim waves inv`: the transient after an input step, as a picture, for ngspice, for a spreadsheet."""
+"""`amcsim waves inv|mvm`: the transient after an input step, as a picture, for ngspice, for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amcsim.cli._app import Json, MatrixFile, RhsFile, Seed, SpecName, circuit_group, command
+from amcsim.cli._app import Json, MatrixFile, RhsFile, Seed, SpecName, VectorFile, circuit_group, command
 
 if TYPE_CHECKING:
     from amcsim.analysis.waveforms import Waveforms
@@ -23,22 +23,28 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = circuit_group("waves", "Waveforms of a circuit after an input step.")
     command(group, "inv")(inv)
+    command(group, "mvm")(mvm)
     app.add_typer(group)
+
+
+_Files = Annotated[
+    list[Path],
+    typer.Option("--out", "-o", metavar="FILE", help="Repeatable: .png, .svg or .pdf, .raw (ngspice), .csv."),
+]
+_Stop = Annotated[
+    float | None, typer.Option(help="Length of the transient, s; default: three times the settling to 0.1 %.")
+]
+_Tolerance = Annotated[float, typer.Option(min=1e-6, max=0.5, help="Settled within this part of the answer.")]
 
 
 def inv(
     matrix: MatrixFile,
     rhs: RhsFile,
-    out: Annotated[
-        list[Path],
-        typer.Option("--out", "-o", metavar="FILE", help="Repeatable: .png, .svg or .pdf, .raw (ngspice), .csv."),
-    ],
+    out: _Files,
     spec: SpecName = "pku_350nm",
     seed: Seed = 0,
-    stop: Annotated[
-        float | None, typer.Option(help="Length of the transient, s; default: three times the settling to 0.1 %.")
-    ] = None,
-    tolerance: Annotated[float, typer.Option(min=1e-6, max=0.5, help="Settled within this part of the answer.")] = 0.01,
+    stop: _Stop = None,
+    tolerance: _Tolerance = 0.01,
     as_json: Json = False,
 ) -> None:
     """Step the inputs of an INV circuit in ngspice.
@@ -47,9 +53,40 @@ def inv(
     within the tolerance of their end; it is null where they do not settle, or settle elsewhere than at the operating
     point of the same circuit.
     """
+    _step("inv", matrix, rhs, out, spec, seed, stop, tolerance, as_json)
+
+
+def mvm(
+    matrix: MatrixFile,
+    rhs: VectorFile,
+    out: _Files,
+    spec: SpecName = "pku_350nm",
+    seed: Seed = 0,
+    stop: _Stop = None,
+    tolerance: _Tolerance = 0.01,
+    as_json: Json = False,
+) -> None:
+    """Step the inputs of an MVM circuit in ngspice.
+
+    As `waves inv`, for a matrix of any shape. The amplifiers invert: x = A v is minus their outputs.
+    """
+    _step("mvm", matrix, rhs, out, spec, seed, stop, tolerance, as_json)
+
+
+def _step(
+    circuit: str,
+    matrix: str,
+    rhs: str,
+    out: list[Path],
+    spec: str,
+    seed: int,
+    stop: float | None,
+    tolerance: float,
+    as_json: bool,
+) -> None:
     import numpy as np
 
-    from amcsim.analysis.inv import operating_points, transient
+    from amcsim.analysis.array import operating_points, transient
     from amcsim.cli._circuit import drawn
     from amcsim.cli._input import check_output
     from amcsim.cli._output import number, print_json, print_lines, print_table
@@ -58,26 +95,26 @@ def inv(
         check_output(path, (*_PICTURES, ".raw", ".csv"))
     if stop is not None and not 1e-9 <= stop <= 10.0:
         raise ValueError(f"--stop = {stop:g} s: allowed is 1e-9 to 10 s")
-    circuit = drawn(matrix, rhs, spec, seed)
-    length = circuit.stop if stop is None else stop
-    delay = _BEFORE * length
-    r = circuit.handle.realisation
-    waves = transient(circuit.handle.spec, r, circuit.volts, length, delay=delay)
-    end = waves.matrix("x")[-1]
-    point = operating_points(circuit.handle.spec, r, circuit.volts[:, None])[: circuit.m, 0]
-    found = waves.settling_time(tolerance=tolerance)
+    found = drawn(circuit, matrix, rhs, spec, seed)
+    length = found.stop if stop is None else stop
+    handle, name = found.handle, found.output
+    drawn_circuit = handle.topology, handle.spec, handle.realisation
+    waves = transient(*drawn_circuit, found.volts, length, delay=_BEFORE * length)
+    end = waves.matrix(name)[-1]
+    point = operating_points(*drawn_circuit, found.volts[:, None])[: end.size, 0]
+    settled_after = waves.settling_time(name, tolerance)
     there = np.linalg.norm(end - point) <= 2 * tolerance * np.linalg.norm(point)
-    settling = found if np.isfinite(found) and there else None
-    title = f"INV {circuit.m}x{circuit.m}, {spec}, seed {seed}"
+    settling = settled_after if np.isfinite(settled_after) and there else None
+    overshoot = waves.overshoot(name)
     for path in out:
-        _write(path, waves, settling, tolerance, title)
+        _write(path, waves, name, settling, tolerance, f"{found.name}, {spec}, seed {seed}")
     result = {
         "settling_time_s": settling,
         "tolerance": tolerance,
-        "overshoot": waves.overshoot(),
+        "overshoot": overshoot,
         "outputs": end,
         "operating_point": point,
-        "x": end / circuit.unit,
+        "x": end / found.unit,
         "stop_s": length,
         "files": out,
     }
@@ -85,22 +122,23 @@ def inv(
         print_json(result)
         return
     rows = [
-        [f"x{i}", *map(number, row)]
-        for i, row in enumerate(np.stack([end, point, 100 * waves.overshoot(), end / circuit.unit], axis=1).tolist())
+        [f"{name}{i}", *map(number, row)]
+        for i, row in enumerate(np.stack([end, point, 100 * overshoot, end / found.unit], axis=1).tolist())
     ]
     print_table(["output", "at the end (V)", "operating point (V)", "overshoot (%)", "x"], rows)
     settled = "does not settle at its operating point" if settling is None else f"{1e6 * settling:.4g} us"
     print_lines({f"settling to {100 * tolerance:g} %": settled, "files": "  ".join(map(str, out))})
 
 
-def _write(path: Path, waves: Waveforms, settling: float | None, tolerance: float, title: str) -> None:
+def _write(path: Path, waves: Waveforms, output: str, settling: float | None, tolerance: float, title: str) -> None:
     import numpy as np
 
     ending = path.suffix.lower()
     if ending in _PICTURES:
         from amcsim.plot import save, waveforms
 
-        shown = {name: values for name, values in waves.signals.items() if name.startswith("v(x") and name[3] != "n"}
+        names = [f"v({output}{i})" for i in range(waves.matrix(output).shape[1])]
+        shown = {name: waves.signals[name] for name in names}
         fig = waveforms(waves.time, shown, settling=settling, tolerance=tolerance, step=waves.step, title=title)
         save(fig, path)
     elif ending == ".raw":

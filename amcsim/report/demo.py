@@ -37,9 +37,9 @@ from amcsim.report.demo_parts import (
     train_all,
 )
 from amcsim.runs import progress
-from amcsim.solvers.stack import shipped_surrogate
 from amcsim.streams import Key
 from amcsim.surrogate.model import Surrogate
+from amcsim.surrogate.shipped import shipped_surrogate
 
 __all__ = ["QUICK", "Claim", "DemoConfig", "DemoResults", "claims", "run_demo"]
 
@@ -139,7 +139,7 @@ def run_demo(config: DemoConfig, folder: Path, *, command: str, quiet: bool = Fa
     with stage("validation, circuits", 2 * config.validated) as advance:
         fresh, shipped = (
             compare(model, config.seed, config.validated, blocks, advance)
-            for model in (done.surrogate, shipped_surrogate())
+            for model in (done.surrogate, shipped_surrogate(SPEC, (M, M)))
         )
     with stage("refinement", 1) as advance:
         refinement = refine(done.surrogate, blocks, key.child(LEAF))

@@ -24,7 +24,9 @@ from amcsim.surrogate.mvm import MvmArray, program
 from amcsim.topology.circuit import Topology
 from amcsim.topology.mvm import MVM
 
-__all__ = ["MvmCircuit", "MvmNodal", "MvmProgrammed", "MvmSolver", "MvmSurrogate", "Product"]
+__all__ = ["Backend", "MvmCircuit", "MvmNodal", "MvmProgrammed", "MvmSolver", "MvmSurrogate", "Product"]
+
+Backend = Literal["exact", "nodal", "ngspice", "surrogate"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class MvmSolver:
     """The MVM circuit by one of the backends."""
 
     spec: Spec
-    backend: Literal["exact", "nodal", "ngspice", "surrogate"] = "nodal"
+    backend: Backend = "nodal"
     surrogate: Surrogate | None = None
     """For the backend of that name."""
 

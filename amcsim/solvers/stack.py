@@ -3,54 +3,63 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from amcsim.solvers.base import Solver
 from amcsim.solvers.block_amc import BlockAmc
 from amcsim.solvers.circuit import CircuitSolver
 from amcsim.solvers.exact import Exact
 from amcsim.solvers.hp_inv import HpInv
+from amcsim.solvers.mvm import Backend, MvmSolver
 from amcsim.solvers.nodal import NodalSolver
 from amcsim.solvers.record import Recorded, Recorder
 from amcsim.solvers.surrogate import SurrogateSolver
 from amcsim.specs import Spec
-from amcsim.surrogate.model import Surrogate, SurrogateFileError, load_surrogate
+from amcsim.surrogate.model import Surrogate, load_surrogate
+from amcsim.surrogate.shipped import shipped_surrogate
 
-__all__ = ["BACKENDS", "SHIPPED", "Stack", "leaf_solver", "shipped_surrogate", "training_stack"]
+__all__ = ["BACKENDS", "Stack", "leaf_solver", "product_solver", "training_stack"]
 
-BACKENDS = ("exact", "nodal", "ngspice", "surrogate")
-SHIPPED = "pku_350nm"
-"""Preset whose surrogate comes with the package."""
-
-
-def shipped_surrogate(preset: str = SHIPPED) -> Surrogate:
-    """The surrogate that comes with the package for a preset. Raises SurrogateFileError where there is none."""
-    file = files("amcsim.calibration") / f"{preset}_4x4.surrogate.json"
-    if not file.is_file():
-        raise SurrogateFileError(f"no surrogate is shipped for {preset!r}: calibrate one and give its file")
-    with as_file(file) as path:
-        return load_surrogate(path)
+BACKENDS: tuple[str, ...] = get_args(Backend)
 
 
-def leaf_solver(backend: str, spec: Spec, surrogate: str | Path | Surrogate | None = None) -> Solver:
-    """The solver of that name for single arrays of `spec`; "exact" reads no spec.
+def leaf_solver(backend: str, spec: Spec, surrogate: str | Path | Surrogate | None = None, *, size: int = 4) -> Solver:
+    """The INV solver of that name for single arrays of `spec`; "exact" reads no spec.
 
-    `surrogate`: for the backend of that name, a file or a loaded one; None is the shipped one.
-    Raises ValueError for another name or a surrogate given to another backend, SurrogateFileError for a bad file.
+    `surrogate`: for the backend of that name, a file or a loaded one; None is the one shipped for arrays of `size`.
+    Raises ValueError for another name or a surrogate given to another backend, SurrogateFileError for a bad file,
+    DomainError where none is shipped.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend {backend!r} is unknown; there are {', '.join(BACKENDS)}")
-    if backend == "surrogate":
-        if surrogate is None:
-            surrogate = shipped_surrogate()
-        return SurrogateSolver(surrogate if isinstance(surrogate, Surrogate) else load_surrogate(surrogate), spec)
-    if surrogate is not None:
-        raise ValueError(f"a surrogate goes with the backend 'surrogate' only, not with {backend!r}")
+    model = _surrogate(backend, spec, surrogate, (size, size), "inv")
+    if model is not None:
+        return SurrogateSolver(model, spec)
     if backend == "exact":
         return Exact()
     return NodalSolver(spec) if backend == "nodal" else CircuitSolver(spec)
+
+
+def product_solver(
+    backend: str, spec: Spec, surrogate: str | Path | Surrogate | None = None, shape: tuple[int, int] = (4, 4)
+) -> MvmSolver:
+    """The MVM solver of that name for arrays of that shape; as `leaf_solver`."""
+    model = _surrogate(backend, spec, surrogate, shape, "mvm")
+    return MvmSolver(spec, cast(Backend, backend), model)
+
+
+def _surrogate(
+    backend: str, spec: Spec, surrogate: str | Path | Surrogate | None, shape: tuple[int, int], circuit: str
+) -> Surrogate | None:
+    """The surrogate that a backend of that name takes, if any."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend {backend!r} is unknown; there are {', '.join(BACKENDS)}")
+    if backend != "surrogate":
+        if surrogate is not None:
+            raise ValueError(f"a surrogate goes with the backend 'surrogate' only, not with {backend!r}")
+        return None
+    if surrogate is None:
+        return shipped_surrogate(spec, shape, circuit)
+    return surrogate if isinstance(surrogate, Surrogate) else load_surrogate(surrogate)
 
 
 @dataclass(frozen=True)

@@ -123,11 +123,6 @@ def test_bad_input_is_one_sentence_and_exit_2(
     assert words in amcsim("solve", "inv", *problem, *options, "--json").complaint
 
 
-@pytest.mark.parametrize("name", ["solve", "netlist", "waves"])
-def test_mvm_is_refused_with_the_reason(amcsim: Amcsim, problem: list[str], name: str) -> None:
-    assert "comes with a later release" in amcsim(name, "mvm", *problem, "--json").complaint
-
-
 @pytest.mark.parametrize("options", [["--seed", "-1"], ["--backend", "spice"], ["--colour", "red"]])
 def test_options_out_of_range_are_usage_errors(amcsim: Amcsim, problem: list[str], options: list[str]) -> None:
     ended = amcsim("solve", "inv", *problem, *options, "--json")

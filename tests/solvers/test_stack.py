@@ -7,11 +7,12 @@ from amcsim.solvers.circuit import CircuitSolver
 from amcsim.solvers.emulated import Emulated
 from amcsim.solvers.exact import Exact
 from amcsim.solvers.hp_inv import HpInv
+from amcsim.solvers.mvm import MvmSolver
 from amcsim.solvers.nodal import NodalSolver
-from amcsim.solvers.stack import BACKENDS, leaf_solver, shipped_surrogate, training_stack
+from amcsim.solvers.stack import BACKENDS, leaf_solver, product_solver, training_stack
 from amcsim.specs import Spec, preset
 from amcsim.streams import Key
-from amcsim.surrogate.model import SurrogateFileError
+from amcsim.surrogate.model import DomainError
 
 SPEC = preset("ideal").replace(programming={"model": "uniform", "tolerance": 10e-6})
 
@@ -23,8 +24,23 @@ def test_leaf_solvers_have_the_backends_names() -> None:
         leaf_solver("spice", SPEC)
     with pytest.raises(ValueError, match="goes with the backend 'surrogate' only"):
         leaf_solver("nodal", SPEC, "s.json")
-    with pytest.raises(SurrogateFileError, match="no surrogate is shipped for 'ideal'"):
-        shipped_surrogate("ideal")
+    with pytest.raises(DomainError, match=r"no shipped surrogate fits: pku_350nm_inv: .* fitted with cell.access"):
+        leaf_solver("surrogate", SPEC)
+    with pytest.raises(DomainError, match=r"pku_350nm_inv: .* fitted for sizes 4, 8, 16, not 5x5; calibrate one"):
+        leaf_solver("surrogate", preset("pku_350nm"), size=5)
+
+
+def test_product_solvers_have_the_backends_names_too() -> None:
+    assert [product_solver(name, SPEC) for name in BACKENDS if name != "surrogate"] == [
+        MvmSolver(SPEC, "exact"),
+        MvmSolver(SPEC, "nodal"),
+        MvmSolver(SPEC, "ngspice"),
+    ]
+    assert product_solver("surrogate", preset("pku_350nm"), shape=(3, 16)).surrogate is not None
+    with pytest.raises(DomainError, match=r"no shipped surrogate fits: pku_350nm_mvm: .* not 3x17"):
+        product_solver("surrogate", preset("pku_350nm"), shape=(3, 17))
+    with pytest.raises(ValueError, match="goes with the backend 'surrogate' only"):
+        product_solver("exact", SPEC, "s.json")
 
 
 def system(n: int) -> tuple[np.ndarray, np.ndarray]:
