@@ -1,4 +1,4 @@
-"""The access transistor in its linear region: on-resistance and capacitance from the model card in circuits/.
+"""One cell: the access transistor from its model card in circuits/, and the current of a sinh cell in series with it.
 
 SPICE level 3 (Vladimirescu and Liu, UCB/ERL M80/7), long channel, V_DS -> 0, V_S = 0:
 V_ov = vto + gamma (sqrt(phi + V_SB) - sqrt(phi)) subtracted from V_GS; mobility falls by 1 + theta V_ov, so
@@ -12,9 +12,12 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 
+import numpy as np
+
+from amcsim._types import F64
 from amcsim.specs import CellSpec, SpecError
 
-__all__ = ["card_parameters", "channel_capacitances", "on_resistance"]
+__all__ = ["card_parameters", "cell_current", "channel_capacitances", "curvature_voltage", "on_resistance"]
 
 _SUFFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "meg": 1e6, "g": 1e9}
 _EPS_OX = 3.9 * 8.8541878128e-12
@@ -48,6 +51,31 @@ def on_resistance(cell: CellSpec) -> float:
             f"with cell.bulk = {cell.bulk:g} V"
         )
     return (1 + card["theta"] * overdrive) / (card["kp"] * cell.w / cell.l * overdrive)
+
+
+def curvature_voltage(cell: CellSpec, g: F64) -> F64:
+    """V0 of sinh cells with device conductances g (S), V, same shape; infinite for linear cells."""
+    if cell.v0 is None:
+        return np.full_like(g, np.inf)
+    voltage: F64 = cell.v0 * (g / cell.g_max) ** cell.v0_exponent
+    return voltage
+
+
+def cell_current(v: F64, g: F64, v0: F64, series: float) -> tuple[F64, F64]:
+    """Current (A) and slope dI/dV (S) of cells at voltages v: I = g v0 sinh((v - I series)/v0); arrays of one shape.
+
+    Newton on v = v0 asinh(I/(g v0)) + I series, which is convex on either side of 0, from the linear current.
+    """
+    current = v * g / (1.0 + g * series)
+    slope = np.empty_like(current)
+    for _ in range(50):
+        reduced = current / (g * v0)
+        slope = 1.0 / (1.0 / (g * np.hypot(1.0, reduced)) + series)
+        step = (v - v0 * np.arcsinh(reduced) - current * series) * slope
+        current = current + step
+        if np.abs(step).max(initial=0.0) <= 1e-15 * max(float(np.abs(current).max(initial=0.0)), 1e-12):
+            break
+    return current, slope
 
 
 @lru_cache

@@ -46,6 +46,7 @@ def realise(a: F64, spec: Spec, key: Key) -> Realisation:
 
     Programming errors: uniform within +-tolerance, or gaussian with that standard deviation, on the verified quantity
     (the RRAM device, or the whole cell: then 1/g_device = 1/g_cell - R_on). Conductances stay above a tenth of g_min.
+    Stuck cells read g_max or g_min whatever their target.
     Raises SpecError for what is not supported, and where verify = "cell" asks for more than the access device lets
     through.
     """
@@ -58,6 +59,11 @@ def realise(a: F64, spec: Spec, key: Key) -> Realisation:
     elif spec.programming.model == "gaussian":
         targets = targets + draw.normal(0.0, tolerance, targets.shape)
     cells = np.maximum(targets, 0.1 * spec.cell.g_min)
+    stuck_on, stuck_off = spec.programming.stuck_on, spec.programming.stuck_off
+    if stuck_on + stuck_off > 0:
+        chance = key.child(4).generator().random(cells.shape)
+        cells = np.where(chance < stuck_on, spec.cell.g_max, cells)
+        cells = np.where((chance >= stuck_on) & (chance < stuck_on + stuck_off), spec.cell.g_min, cells)
     series = on_resistance(spec.cell)
     if spec.programming.verify == "cell" and series > 0:
         if cells.max() * series > 0.9:

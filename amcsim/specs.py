@@ -217,8 +217,6 @@ class Spec(_Section):
         refused = {
             f'opamp.model = "{self.opamp.model}"': self.opamp.model not in ("ideal", "linear", "behavioral"),
             'programming.model = "write_verify"': self.programming.model == "write_verify",
-            "programming.stuck_on": self.programming.stuck_on > 0,
-            "programming.stuck_off": self.programming.stuck_off > 0,
         }
         for field, wanted in refused.items():
             if wanted:

@@ -87,5 +87,14 @@ def test_a_verified_cell_has_its_access_device_inside() -> None:
 
 
 def test_what_is_not_supported_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"programming\.stuck_on"):
-        realise(A, PKU.replace(programming={"stuck_on": 0.1}), Key(0))
+    with pytest.raises(SpecError, match=r"programming\.model"):
+        realise(A, PKU.replace(programming={"model": "write_verify"}), Key(0))
+
+
+def test_stuck_cells_read_the_ends_of_the_range_in_their_fractions() -> None:
+    spec = preset("ideal").replace(programming={"stuck_on": 0.2, "stuck_off": 0.1})
+    r = realise(np.full((100, 100), 0.5) * np.linspace(0.1, 1.0, 100), spec, Key(4))
+    cells = np.stack([r.g_pos, r.g_neg])
+    # 20,000 cells: three standard deviations of a fraction of 0.2 are 0.0085
+    assert np.mean(cells == spec.cell.g_max) == pytest.approx(0.2, abs=0.013)
+    assert np.mean(r.g_pos == spec.cell.g_min) == pytest.approx(0.1, abs=0.013)

@@ -130,11 +130,8 @@ def test_presets_are_valid_and_supported() -> None:
 @pytest.mark.parametrize(
     ("section", "fields", "named"),
     [
-        ("cell", {"iv": "sinh", "v0": 0.5}, 'cell.iv = "sinh"'),
         ("opamp", {"model": "ad823"}, 'opamp.model = "ad823"'),
         ("programming", {"model": "write_verify"}, 'programming.model = "write_verify"'),
-        ("programming", {"stuck_on": 0.01}, "programming.stuck_on"),
-        ("programming", {"stuck_off": 0.01}, "programming.stuck_off"),
     ],
 )
 def test_what_no_backend_supports_yet_is_refused(section: str, fields: dict[str, Any], named: str) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from amcsim._types import F64
+from amcsim.access import curvature_voltage
 from amcsim.realisation import Realisation
-from amcsim.specs import Spec
+from amcsim.specs import CellSpec, Spec
 from amcsim.topology.network import Network, Table
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def opamp_parameters(spec: Spec) -> dict[str, float]:
 
 def library_text(spec: Spec) -> str:
     """The sub-circuits that the spec needs, from circuits/, inlined."""
-    cell = ["cell_1r"] if spec.cell.access == "none" else [spec.cell.access, "cell_1t1r"]
+    law = "_sinh" if spec.cell.iv == "sinh" else ""
+    cell = [f"cell_1r{law}"] if spec.cell.access == "none" else [spec.cell.access, f"cell_1t1r{law}"]
     folder = files("amcsim.circuits")
     texts = [
         (folder / f"{name}.lib").read_text(encoding="utf-8").rstrip() for name in (*cell, f"opamp_{spec.opamp.model}")
@@ -109,14 +111,24 @@ def array_text(deck: Deck) -> str:
     net, cell = deck.network, deck.spec.cell
     nodes = net.nodes
     g = np.stack([deck.realisation.g_pos, deck.realisation.g_neg])[net.cells.array, net.cells.row, net.cells.column]
-    tail = "cell_1r" if cell.access == "none" else f"wl bulk cell_1t1r w={cell.w:.12g} l={cell.l:.12g}"
+    bend = [""] * g.size
+    if cell.iv == "sinh":
+        bend = [f" v0={_number(v0)}" for v0 in curvature_voltage(cell, g).tolist()]
     cells = (
-        f"X{name} {nodes[bl]} {nodes[sl]} {tail} g={_number(value)}"
-        for name, bl, sl, value in zip(
-            net.cells.names, net.cells.bl.tolist(), net.cells.sl.tolist(), g.tolist(), strict=True
+        f"X{name} {nodes[bl]} {nodes[sl]} {cell_instance(cell)} g={_number(value)}{v0}"
+        for name, bl, sl, value, v0 in zip(
+            net.cells.names, net.cells.bl.tolist(), net.cells.sl.tolist(), g.tolist(), bend, strict=True
         )
     )
     return "\n".join([*_two_terminal("R", net.resistors, nodes), *_two_terminal("C", net.capacitors, nodes), *cells])
+
+
+def cell_instance(cell: CellSpec) -> str:
+    """What follows bit-line and source-line on a cell's line: further nodes, sub-circuit, transistor size."""
+    law = "_sinh" if cell.iv == "sinh" else ""
+    if cell.access == "none":
+        return f"cell_1r{law}"
+    return f"wl bulk cell_1t1r{law} w={cell.w:.12g} l={cell.l:.12g}"
 
 
 def _inverter_parameters(spec: Spec) -> dict[str, float]:
@@ -219,6 +231,10 @@ def alterations(deck: Deck) -> dict[str, float]:
     net, r, spec = deck.network, deck.realisation, deck.spec
     g = np.stack([r.g_pos, r.g_neg])[net.cells.array, net.cells.row, net.cells.column]
     changes = {f"r.x{name}.rr": value for name, value in zip(net.cells.names, (1.0 / g).tolist(), strict=True)}
+    if spec.cell.iv == "sinh":
+        bend = curvature_voltage(spec.cell, g)
+        for name, micro, v0 in zip(net.cells.names, (1e6 * g).tolist(), bend.tolist(), strict=True):
+            changes |= {f"v.x{name}.vg": micro, f"v.x{name}.vv": v0}
     changes |= {f"v.x{n}.vos": v for n, v in zip(net.amplifiers.names, r.offset.tolist(), strict=True)}
     feedback = spec.inverter.resistance * r.inverter_ratio
     for n, vos, ohm in zip(net.inverters.names, r.inverter_offset.tolist(), feedback.tolist(), strict=False):

@@ -28,4 +28,5 @@ def build(topology: Topology, spec: Spec, r: Realisation, series: float | None =
         sign=topology.sign,
         on_cells=topology.on_cells * m,
         loop=topology.loop(ports.conductance, m),
+        topology=topology,
     )

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,6 +28,7 @@ from amcsim._types import C128, F64, Bool
 from amcsim.nodal.ports import Ports
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
+from amcsim.topology.circuit import Topology
 
 __all__ = ["LoopModel", "OperatingPoint", "integrator_clamp"]
 
@@ -64,6 +65,7 @@ class LoopModel:
     """The first so many outputs lie on cells, where v_read_max bounds them."""
     loop: F64
     """What the answers' amplifiers see of their own outputs at DC, (answers, answers), S: G+ - G- of an INV circuit."""
+    topology: Topology
 
     @property
     def n(self) -> int:
@@ -136,7 +138,59 @@ class LoopModel:
         y = self.ports.conductance[:n]
         with np.errstate(invalid="ignore"):  # a singular circuit's NaN
             current: F64 = y[:, : 2 * n] @ u[: 2 * n] + y[:, 2 * n :] @ (self.drive @ b)
+            if self.ports.cells is not None:
+                current = current + self.bent(u, b)[0][:n]
         return current
+
+    def bent(self, u: F64, b: F64) -> tuple[F64, F64]:
+        """Currents that curved cells add at outputs and senses, (2N, k), A, and their slopes beyond G, (cells, k)."""
+        cells = self.ports.cells
+        if cells is None:
+            return np.zeros((2 * self.n, u.shape[1])), np.zeros((0, u.shape[1]))
+        into, slope = cells.excess(np.concatenate([u[: 2 * self.n], self.drive @ b]))
+        return into[: 2 * self.n], slope
+
+    def at(self, u: F64, b: F64) -> LoopModel:
+        """The circuit with its cells linearised at a solution u, (4N,), of input voltages b, (inputs,)."""
+        cells = self.ports.cells
+        if cells is None:
+            return self
+        slope = self.bent(u[:, None], b[:, None])[1]
+        y = self.ports.conductance + cells.seen.T @ (slope * cells.seen)
+        return replace(
+            self, ports=replace(self.ports, conductance=y, cells=None), loop=self.topology.loop(y, self.answers)
+        )
+
+    def _newton(self, start: F64, w: F64, b: F64) -> tuple[F64, Bool]:
+        """Solve with curved cells from `start`: u (4N, k) and whether each column converged."""
+        n, ro = self.n, self.output_resistance
+        cells = self.ports.cells
+        assert cells is not None
+        u, done = start.copy(), np.zeros(start.shape[1], dtype=bool)
+        seen = cells.seen[:, : 2 * n]
+        for column in np.flatnonzero(np.isfinite(start).all(axis=0)):
+            one, volts = u[:, [column]], b[:, [column]]
+            for _ in range(40):
+                into, slope = self.bent(one, volts)
+                residue = w[:, [column]] - self.conductance @ one
+                if self.limited:
+                    residue -= self._curvature(one, volts)
+                residue[:n] -= ro * into[:n]
+                residue[n : 2 * n] -= into[n:]
+                jacobian = self.conductance.copy()
+                more = seen.T @ (slope * seen)
+                jacobian[:n, : 2 * n] += ro * more[:n]
+                jacobian[n : 2 * n, : 2 * n] += more[n:]
+                step = np.linalg.solve(jacobian, residue)
+                largest = float(np.abs(step).max())
+                one = one + step * min(1.0, 0.5 / max(largest, 1e-300))
+                if not largest < 1e3:
+                    break
+                if largest < 1e-13:
+                    done[column] = True
+                    break
+            u[:, column] = one[:, 0]
+        return u, done
 
     def operating_point(self, b: F64) -> OperatingPoint:
         """DC solutions for input voltages b, (inputs, k): linear solve, then chord steps on the limits' curvature.
@@ -148,7 +202,12 @@ class LoopModel:
         linear: F64 = lu_solve(self._factors, w, check_finite=False)
         u, swing = linear, self.spec.opamp.swing
         converged = np.asarray(np.isfinite(u).all(axis=0))
-        if self.limited:
+        if self.ports.cells is not None:
+            u, converged = self._newton(linear, w, b)
+            if self.limited:
+                converged &= np.abs(u[3 * n :]).max(axis=0) < 1.2 * swing
+            u = np.where(converged, u, linear)
+        elif self.limited:
             # a chord step shrinks by 1 - tanh'(y/vsat): beyond 1.2 vsat it cannot converge
             converged &= np.abs(u[3 * n :]).max(axis=0) < 1.2 * swing
             step = np.zeros_like(u)

@@ -7,16 +7,18 @@ Y(s); wire time constants (ohm times fF) are far below those of the amplifiers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
+from scipy.linalg import lu_factor, lu_solve
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
 from amcsim._types import F64, I64
-from amcsim.access import channel_capacitances
+from amcsim.access import cell_current, channel_capacitances, curvature_voltage
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.network import Network
@@ -32,6 +34,70 @@ class Ports:
     """Y, (n, n), S."""
     capacitance: F64
     """C, (n, n), F."""
+    cells: CurvedCells | None = None
+    """The cells whose current bends away from Y; None where all are linear."""
+
+
+class Interior:
+    """Internal nodes of a network, factored at first use (the factors are not pickled)."""
+
+    def __init__(self, conductance: Any, bl: I64, sl: I64) -> None:
+        self._conductance = conductance
+        self._bl, self._sl = bl, sl
+        self._solver: Callable[[F64], F64] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_solver": None}
+
+    def voltages(self, excess: F64) -> F64:
+        """Change of the cells' voltages, (cells, k), V, that excess currents through them, (cells, k), A, make."""
+        size, k = self._conductance.shape[0], excess.shape[1]
+        if size == 0:
+            return np.zeros_like(excess)
+        if self._solver is None:
+            self._solver = _factored(self._conductance)
+        into = np.zeros((size, k))
+        for nodes, sign in ((self._bl, -1.0), (self._sl, 1.0)):
+            inside = nodes >= 0
+            np.add.at(into, nodes[inside], sign * excess[inside])
+        change = np.concatenate([self._solver(into), np.zeros((1, k))])  # node -1 does not move
+        moved: F64 = change[self._bl] - change[self._sl]
+        return moved
+
+
+@dataclass(frozen=True)
+class CurvedCells:
+    """Cells that follow I = G V0 sinh(V/V0) in series with an access device; Y holds their slopes at 0 V."""
+
+    g: F64
+    """Device conductances, (cells,), S."""
+    v0: F64
+    """(cells,), V."""
+    series: float
+    """ohm"""
+    seen: F64
+    """Cell voltages per volt at the ports with all cells linear, (cells, n)."""
+    interior: Interior
+
+    def excess(self, volts: F64) -> tuple[F64, F64]:
+        """For port voltages (n, k): currents into the ports beyond Y volts, (n, k), A, and slopes beyond g, (cells, k).
+
+        The interior moves by wire resistance times excess current, so that the fixed point converges fast.
+        """
+        g, v0 = self.g[:, None], self.v0[:, None]
+        linear = g / (1.0 + g * self.series)
+        at_rest: F64 = self.seen @ volts
+        v, beyond, slope = at_rest, np.zeros_like(at_rest), np.broadcast_to(linear, at_rest.shape)
+        for _ in range(40):
+            current, slope = cell_current(v, g, v0, self.series)
+            beyond = current - linear * v
+            moved = at_rest + self.interior.voltages(beyond)
+            step = float(np.abs(moved - v).max(initial=0.0))
+            v = moved
+            if not step > 1e-14:
+                break
+        into: F64 = self.seen.T @ beyond
+        return into, slope - linear
 
 
 @lru_cache(maxsize=32)
@@ -100,13 +166,22 @@ def reduce_to_ports(
     capacitance = _assemble(n, wiring, across, ground, channel if inner > 0 else [])
     p, i = slice(0, n_ports), slice(n_ports, n)
     y, c = _dense(conductance[p, p]), _dense(capacitance[p, p])
+    transfer = np.zeros((0, n_ports))
     if n > n_ports:
         coupling = _dense(conductance[i, p])
         transfer = -_solve(conductance[i, i], coupling)
         y = y + coupling.T @ transfer
         half = capacitance[p, i] @ transfer
         c = c + half + half.T + transfer.T @ (capacitance[i, i] @ transfer)
-    return Ports(y, c)
+    if spec.cell.iv == "linear":
+        return Ports(y, c)
+    # what every node follows of the ports: ports themselves, internal nodes through the array, ground (-1) nothing
+    follows = np.concatenate([np.eye(n_ports), transfer, np.zeros((1, n_ports))])
+    inside = [np.where(nodes >= n_ports, nodes - n_ports, -1) for nodes in (bl, sl)]
+    interior = Interior(conductance[i, i], *inside)
+    return Ports(
+        y, c, CurvedCells(g, curvature_voltage(spec.cell, g), on_resistance, follows[bl] - follows[sl], interior)
+    )
 
 
 _Entries = list[tuple[I64, I64, F64]]
@@ -135,6 +210,14 @@ def _assemble(n: int, *parts: _Entries) -> Any:
 def _dense(matrix: Any) -> F64:
     full: F64 = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
     return full
+
+
+def _factored(matrix: Any) -> Callable[[F64], F64]:
+    """What solves for right-hand sides, (n, k)."""
+    if isinstance(matrix, np.ndarray):
+        return partial(lu_solve, lu_factor(matrix, check_finite=False), check_finite=False)
+    solve: Callable[[F64], F64] = splu(matrix.tocsc()).solve
+    return solve
 
 
 def _solve(matrix: Any, rhs: F64) -> F64:

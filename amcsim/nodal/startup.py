@@ -46,6 +46,10 @@ def start_up(model: LoopModel, b: F64, times: F64) -> F64:
 
     def residual(_: float, u: F64) -> F64:
         f = w - linear @ u
+        if model.ports.cells is not None:
+            into = model.bent(u[:, None], b[:, None])[0][:, 0]
+            f[:n] -= into[:n] if ro > 0 else 0.0  # an output without resistance gives any current
+            f[n : 2 * n] -= into[n:]
         if model.limited:
             out = op.swing * np.tanh(u[3 * n :] / op.swing) - u[:n]
             if ro > 0:

@@ -9,11 +9,13 @@ clipped start-up transient itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
 from amcsim.nodal.loop import LoopModel
+from amcsim.nodal.ports import Ports
 from amcsim.nodal.startup import start_up
 from amcsim.status import Reason, Status
 
@@ -64,13 +66,34 @@ def judge(
     currents; converged: (k,) whether the DC equations were solved. `run` makes a start-up transient of the answer, in
     its own sign (default: the nodal one).
     """
+    m = model.answers
+    times = start_up_times(model)
+    transient = run or (lambda column: model.sign * start_up(model, column, times)[:, :m])
+    kcl = _kcl_holds(model, b, u)
+    if model.ports.cells is None:
+        return _judge(model, b, u, current, converged, kcl, transient)
+    # curved cells: poles, settling and certificates are those of the circuit linearised where it ends
+    x, status, reason = np.empty((m, b.shape[1])), *np.zeros((2, b.shape[1]), dtype=np.int64)
+    for k in range(b.shape[1]):
+        column = slice(k, k + 1)
+        here = model.at(u[:, k], b[:, k]) if np.isfinite(u[:, k]).all() else replace(model, ports=_linear(model.ports))
+        answer = _judge(here, b[:, column], u[:, column], current[:, column], converged[column], kcl[column], transient)
+        x[:, column], status[column], reason[column] = answer
+    return x, status, reason
+
+
+def _linear(ports: Ports) -> Ports:
+    return replace(ports, cells=None)
+
+
+def _judge(
+    model: LoopModel, b: F64, u: F64, current: F64, converged: Bool, kcl: Bool, transient: StartUp
+) -> tuple[F64, I64, I64]:
     m, n, spec = model.answers, model.n, model.spec
     k = b.shape[1]
     status = np.full(k, Status.OK, dtype=np.int64)
     reason = np.full(k, Reason.NONE, dtype=np.int64)
     x = model.sign * u[:m]
-    times = start_up_times(model)
-    transient = run or (lambda column: model.sign * start_up(model, column, times)[:, :m])
 
     def mark(where: Bool, to: Status, why: Reason) -> None:
         fresh = where & (status == Status.OK)
@@ -80,7 +103,7 @@ def judge(
     mark(~finite, Status.NOT_CONVERGED, Reason.NONFINITE)
     if not model.stable:
         mark(finite, Status.UNSTABLE, Reason.POLE)
-    mark(finite & converged & ~_kcl_holds(model, b, u), Status.NOT_CONVERGED, Reason.KCL)
+    mark(finite & converged & ~kcl, Status.NOT_CONVERGED, Reason.KCL)
     for column in np.flatnonzero((status == Status.OK) & ~converged):
         # beyond the amplifiers' limits the DC equations have several solutions: the transient finds the one reached
         end, ended = judge_start_up(transient(b[:, column]), None, spec.converters.settling_tolerance)
@@ -150,7 +173,10 @@ def _kcl_holds(model: LoopModel, b: F64, u: F64) -> Bool:
     with np.errstate(invalid="ignore"):
         voltages = np.concatenate([u[: 2 * n], model.drive @ b])
         bound = _KCL_TOLERANCE * (np.abs(rows) @ np.abs(voltages)) + 1e-12
-        holds: Bool = (np.abs(rows @ voltages) <= bound).all(axis=0)
+        into = rows @ voltages
+        if model.ports.cells is not None:
+            into = into + model.bent(u, b)[0][n : n + model.answers]
+        holds: Bool = (np.abs(into) <= bound).all(axis=0)
     return holds
 
 

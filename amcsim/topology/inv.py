@@ -63,15 +63,31 @@ def closed_form(r: Realisation, b: F64, spec: Spec) -> tuple[F64, F64]:
     return x, slope[..., None] * x + start[..., None]
 
 
+def _network(m: int, n: int, spec: Spec) -> Network:
+    return inv_network(m, spec)
+
+
+def _drive(m: int, n: int) -> F64:
+    return -np.eye(m)
+
+
+def _offset(r: Realisation) -> F64:
+    return np.concatenate([r.offset, r.inverter_offset])
+
+
+def _loop(y: F64, m: int) -> F64:
+    return y[2 * m : 3 * m, m : 2 * m] - y[2 * m : 3 * m, :m]
+
+
 INV = Topology(
     name="inv",
-    network=lambda m, n, spec: inv_network(m, spec),
+    network=_network,
     outputs=("x", "xn"),
     senses=("sl", "q"),
-    drive=lambda m, n: -np.eye(m),
+    drive=_drive,
     sign=1.0,
     on_cells=2,
-    offset=lambda r: np.concatenate([r.offset, r.inverter_offset]),
-    loop=lambda y, m: y[2 * m : 3 * m, m : 2 * m] - y[2 * m : 3 * m, :m],
+    offset=_offset,
+    loop=_loop,
 )
 """x = A^-1 b; the sources are at -b. Its loop matrix is G+ - G-."""

@@ -54,15 +54,27 @@ def mvm_closed_form(r: Realisation, v: F64, spec: Spec) -> F64:
     return result
 
 
+def _drive(m: int, n: int) -> F64:
+    return np.concatenate([np.eye(n), -np.eye(n)])
+
+
+def _offset(r: Realisation) -> F64:
+    return r.offset
+
+
+def _loop(y: F64, m: int) -> F64:
+    return -y[m : 2 * m, :m]
+
+
 MVM = Topology(
     name="mvm",
     network=mvm_network,
     outputs=("y",),
     senses=("sl",),
-    drive=lambda m, n: np.concatenate([np.eye(n), -np.eye(n)]),
+    drive=_drive,
     sign=-1.0,
     on_cells=0,
-    offset=lambda r: r.offset,
-    loop=lambda y, m: -y[m : 2 * m, :m],
+    offset=_offset,
+    loop=_loop,
 )
 """-y = A v; the sources are at v and -v."""
