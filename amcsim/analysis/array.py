@@ -50,9 +50,9 @@ def operating_points(topology: Topology, spec: Spec, r: Realisation, b: F64) -> 
     """Voltages of ngspice's operating points for input voltages b, (inputs, k): all outputs, then all senses, (2N, k).
 
     NaN for a column without convergence; whether a point is the answer is the verdict's business.
-    Raises NgspiceError where ngspice cannot run the circuit at all.
+    Raises NgspiceError where ngspice cannot run the circuit at all, NgspiceDied where the library died of it.
     """
-    from amcsim.ngspice.messages import NgspiceError
+    from amcsim.ngspice.messages import NgspiceDied, NgspiceError
 
     deck = array_deck(topology, spec, r, np.zeros(b.shape[0]))
     net = deck.network
@@ -64,9 +64,10 @@ def operating_points(topology: Topology, spec: Spec, r: Realisation, b: F64) -> 
         session.alter({f"v{n}": v for n, v in zip(net.sources.names, volts[:, column].tolist(), strict=True)})
         try:
             found[:, column] = _settled_op(session, names)
-        except NgspiceError as error:
-            if session.dead:
-                raise NgspiceError(f"ngspice died in an operating point: {error}") from error
+        except NgspiceDied:
+            raise
+        except NgspiceError:
+            continue
     return found
 
 

@@ -1,24 +1,28 @@
-"""A whole campaign: circuits through ngspice on several workers, resumable; the fit; the dataset."""
+"""A whole campaign: circuits through ngspice on several workers, resumable; the dataset; the fit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from amcsim.campaign.design import Campaign
 from amcsim.campaign.fit import fit
-from amcsim.campaign.sample import Samples, run_sample
-from amcsim.ngspice import ngspice_version
-from amcsim.runs import Store, atomic_write, run, write_manifest
+from amcsim.campaign.sample import Samples, failed_sample, require_ngspice, run_sample
+from amcsim.ngspice import library_version
+from amcsim.runs import Store, atomic_write, run, run_on_dask, write_manifest
 from amcsim.surrogate.model import Surrogate, save_surrogate
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "calibrate", "sampled"]
 
 _TIMEOUT = 120.0
-"""Time for one circuit, s; a 4x4 takes milliseconds."""
+"""Time for one circuit of up to 16 x 16, s (a 4x4 takes milliseconds); it grows as the cube of the size above."""
+_MEMORY = 4 << 30
+"""Address space of a worker, bytes; one that has solved 64 x 64 circuits uses a quarter of it."""
 
 
 @dataclass(frozen=True)
@@ -37,37 +41,82 @@ def calibrate(
     out: Path,
     *,
     workers: int,
+    scheduler: str | None = None,
     command: str = "amcsim calibrate",
     progress: Callable[[int], object] | None = None,
+    say: Callable[[str], object] = lambda sentence: None,
 ) -> Calibration:
-    """Run what is missing of a campaign in `out`/samples.sqlite, fit, write surrogate.json, dataset.nc, manifest.json.
+    """`sampled`, then the fit and surrogate.json. Raises as `sampled`, NgspiceError and ValueError from the fit."""
+    samples, resumed = sampled(
+        campaign, out, workers=workers, scheduler=scheduler, command=command, progress=progress, say=say
+    )
+    version = library_version()
+    surrogate = fit(campaign, samples, str(version))
+    save_surrogate(surrogate, out / "surrogate.json")
+    _manifest(campaign, out, command, version, complete=True)
+    return Calibration(surrogate, samples, resumed)
 
-    `progress(done)` is told how many more samples are done. Raises StoreError (a store of another campaign, a full
-    disk), TaskError, WorkerFailure, NgspiceError; committed samples stay in every case.
+
+def sampled(
+    campaign: Campaign,
+    out: Path,
+    *,
+    workers: int,
+    scheduler: str | None = None,
+    command: str = "amcsim calibrate",
+    progress: Callable[[int], object] | None = None,
+    say: Callable[[str], object] = lambda sentence: None,
+) -> tuple[dict[tuple[int, int], Samples], int]:
+    """Run what is missing of a campaign in `out`/samples.sqlite and write dataset.nc: (samples by shape, resumed).
+
+    On `workers` processes of this machine, or on those of the Dask `scheduler`; the samples do not depend on where. A
+    circuit that ends its worker at every try is a sample too: not_converged, simulator. `progress(done)` is told how
+    many more samples are done, `say` what is worth a sentence. manifest.json is there from the beginning on.
+    Raises StoreError (a store of another campaign or ngspice, a full disk), TaskError, WorkerFailure, NgspiceError,
+    OSError; committed samples stay in every case.
     """
+    version = library_version()
     out.mkdir(parents=True, exist_ok=True)
     ids = range(campaign.total)
-    with Store(out / "samples.sqlite", campaign.sha256) as store:
-        missing = list(store.missing(ids))
+    failed: dict[int, str] = {}
+    with Store(out / "samples.sqlite", f"{campaign.sha256} ngspice {version}") as store:
+        _manifest(campaign, out, command, version, complete=False)
+
+        def fail(sample: int, reason: str) -> None:
+            failed[sample] = reason
+            store.put(sample, failed_sample(sample, campaign))
+
+        missing = store.missing(ids)
         resumed = campaign.total - len(missing)
+        if resumed:
+            say(f"resuming: {resumed} of {campaign.total} samples are done")
         if progress is not None and resumed:
             progress(resumed)
-        run(
-            run_sample,
-            [(i, i) for i in missing],
-            workers=workers,
-            on_result=store.put,
-            kwargs={"campaign": campaign},
-            timeout=_TIMEOUT,
-            progress=progress,
-        )
+        options: dict[str, Any] = {
+            "on_result": store.put,
+            "on_failure": fail,
+            "kwargs": {"campaign": campaign},
+            "timeout": _TIMEOUT * max(1.0, max(campaign.sizes) / 16) ** 3,
+            "memory_limit": _MEMORY,
+            "initializer": partial(require_ngspice, version),
+            "progress": progress,
+        }
+        items = [(i, i) for i in missing]
+        if scheduler is None:
+            run(run_sample, items, workers=workers, **options)
+        else:
+            run_on_dask(run_sample, items, scheduler=scheduler, **options)
         samples = Samples.by_shape(campaign.circuit, ids, map(store.get, ids))
-    version = str(ngspice_version() or "")
-    surrogate = fit(campaign, samples, version)
-    save_surrogate(surrogate, out / "surrogate.json")
+    if failed:
+        sample, reason = min(failed.items())
+        say(f"{len(failed)} samples are not_converged, since ngspice failed at every try; sample {sample}: {reason}")
     _export(campaign, samples, out / "dataset.nc")
-    write_manifest(out, command, campaign.seed, {"campaign_sha256": campaign.sha256}, ngspice=version or None)
-    return Calibration(surrogate, samples, resumed)
+    return samples, resumed
+
+
+def _manifest(campaign: Campaign, out: Path, command: str, version: int, *, complete: bool) -> None:
+    extra = {"campaign_sha256": campaign.sha256, "complete": complete}
+    write_manifest(out, command, campaign.seed, extra, ngspice=str(version))
 
 
 def _export(campaign: Campaign, samples: dict[tuple[int, int], Samples], path: Path) -> None:

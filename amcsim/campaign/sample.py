@@ -9,12 +9,16 @@ import numpy as np
 
 from amcsim._types import F64, I64
 from amcsim.campaign.design import Campaign
+from amcsim.ngspice import NgspiceDied, NgspiceError, library_version
 from amcsim.realisation import Realisation, linear_matrix, realise
+from amcsim.runs import ReplaceWorker
+from amcsim.solvers.analog import ArrayProgrammed
 from amcsim.solvers.arrays import circuit_array
 from amcsim.specs import Spec
+from amcsim.status import Reason, Status
 from amcsim.streams import Key
 
-__all__ = ["Samples", "error_of_error", "run_sample", "solve_in_ngspice"]
+__all__ = ["Samples", "error_of_error", "failed_sample", "require_ngspice", "run_sample", "solve_in_ngspice"]
 
 
 def solve_in_ngspice(circuit: str, spec: Spec, a: F64, b: F64, key: Key) -> dict[str, np.ndarray]:
@@ -23,11 +27,17 @@ def solve_in_ngspice(circuit: str, spec: Spec, a: F64, b: F64, key: Key) -> dict
     Voltages are scaled into range as every solver does. Keys: a, b, volts, g_pos, g_neg, offset, inverter_offset,
     inverter_ratio, x (V, NaN without an answer), status, reason.
     """
+    drawn, array, volts = _drawn(circuit, spec, a, b, key)
+    x, status, reason = array.answer(volts)
+    return drawn | {"x": x[:, 0], "status": status, "reason": reason}
+
+
+def _drawn(circuit: str, spec: Spec, a: F64, b: F64, key: Key) -> tuple[dict[str, np.ndarray], ArrayProgrammed, F64]:
+    """What is known of a circuit before it is solved: arrays by name, the array, its input voltages (n, 1)."""
     r = realise(a, spec, key)
     array = circuit_array(circuit, spec, a, r)
     volts = array.inputs(b[:, None])[0]
-    x, status, reason = array.answer(volts)
-    return {
+    drawn = {
         "a": a,
         "b": b,
         "volts": volts[:, 0],
@@ -36,15 +46,31 @@ def solve_in_ngspice(circuit: str, spec: Spec, a: F64, b: F64, key: Key) -> dict
         "offset": r.offset,
         "inverter_offset": r.inverter_offset,
         "inverter_ratio": r.inverter_ratio,
-        "x": x[:, 0],
-        "status": status,
-        "reason": reason,
     }
+    return drawn, array, volts
+
+
+def require_ngspice(version: int) -> None:
+    """Raises NgspiceError where this process's libngspice is of another version: samples must not be mixed."""
+    found = library_version()
+    if found != version:
+        raise NgspiceError(f"libngspice is of version {found} here, but the samples are of version {version}")
 
 
 def run_sample(sample: int, campaign: Campaign) -> dict[str, np.ndarray]:
-    """The result of a sample id of a campaign."""
-    return solve_in_ngspice(campaign.circuit, campaign.spec, *campaign.draw(sample))
+    """The result of a sample id of a campaign. Raises ReplaceWorker where this process's ngspice died of it."""
+    try:
+        return solve_in_ngspice(campaign.circuit, campaign.spec, *campaign.draw(sample))
+    except NgspiceDied as error:
+        raise ReplaceWorker(str(error)) from None
+
+
+def failed_sample(sample: int, campaign: Campaign) -> dict[str, np.ndarray]:
+    """The result of a sample id whose simulation ended its worker at every try: no answer."""
+    drawn, _, volts = _drawn(campaign.circuit, campaign.spec, *campaign.draw(sample))
+    outputs = np.full(drawn["a"].shape[0], np.nan)
+    status, reason = (np.full(volts.shape[1], v, dtype=np.int64) for v in (Status.NOT_CONVERGED, Reason.SIMULATOR))
+    return drawn | {"x": outputs, "status": status, "reason": reason}
 
 
 @dataclass(frozen=True)

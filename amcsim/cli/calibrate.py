@@ -23,6 +23,10 @@ def calibrate(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes that run ngspice (default: one a core).")
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on this Dask scheduler's workers instead (tcp://HOST:8786)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fit a surrogate to a campaign in ngspice.
@@ -42,8 +46,18 @@ def calibrate(
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
     plan = load_campaign(campaign)
+    if scheduler is not None and workers is not None:
+        raise ValueError("--workers and --scheduler exclude each other: a scheduler has its own workers")
     with progress(plan.total, "circuits") as advance:
-        done = run(plan, out, workers=workers or default_workers(), command=shlex.join(sys.argv), progress=advance)
+        done = run(
+            plan,
+            out,
+            workers=workers or default_workers(),
+            scheduler=scheduler,
+            command=shlex.join(sys.argv),
+            progress=advance,
+            say=lambda sentence: typer.echo(sentence, err=True),
+        )
     report = write_report(plan, done, out)
     figures = done.surrogate.figures
     held_out = {} if figures is None else figures.model_dump()

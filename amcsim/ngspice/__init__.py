@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .batch import BatchResult, run_batch
     from .doctor import Check, check, ngspice_version
-    from .messages import NgspiceError, NgspiceTimeout
+    from .library import library_version
+    from .messages import NgspiceDied, NgspiceError, NgspiceTimeout
     from .raw import Plot, RawFileError, read_raw, write_raw
     from .session import Session, session_for
 
 _HOMES = {
     "BatchResult": "batch",
     "Check": "doctor",
+    "NgspiceDied": "messages",
     "NgspiceError": "messages",
     "NgspiceTimeout": "messages",
     "Plot": "raw",
     "RawFileError": "raw",
     "Session": "session",
     "check": "doctor",
+    "library_version": "library",
     "ngspice_version": "doctor",
     "read_raw": "raw",
     "run_batch": "batch",
@@ -34,12 +37,14 @@ _HOMES = {
 __all__ = [
     "BatchResult",
     "Check",
+    "NgspiceDied",
     "NgspiceError",
     "NgspiceTimeout",
     "Plot",
     "RawFileError",
     "Session",
     "check",
+    "library_version",
     "ngspice_version",
     "read_raw",
     "run_batch",

@@ -21,14 +21,14 @@ import numpy as np
 
 from amcsim._types import F64
 
-from .messages import NgspiceError, fatal_line
+from .messages import NgspiceDied, NgspiceError, fatal_line
 
 with warnings.catch_warnings():  # PySpice 1.5 holds invalid escape sequences, which newer Pythons warn about
     warnings.simplefilter("ignore")
     from PySpice.Spice.NgSpice.Shared import NgSpiceShared, ffi
     from PySpice.Spice.NgSpice.SimulationType import SIMULATION_TYPE
 
-__all__ = ["Library", "library", "library_path"]
+__all__ = ["Library", "library", "library_path", "library_version"]
 
 _COMMANDS_PER_CLEANUP = 200
 """Commands after which libngspice is told to forget its history, which otherwise grows by about 12 kB a solve."""
@@ -81,7 +81,7 @@ class Library(NgSpiceShared):
     def command(self, text: bytes) -> None:
         """Run one line (commands joined by `;`, below 1024 characters), appending messages to `lines`.
 
-        Raises NgspiceError when the library dies.
+        Raises NgspiceDied when the library dies.
         """
         self.check()
         self.commands += 1
@@ -93,7 +93,7 @@ class Library(NgSpiceShared):
             self.check()
 
     def circuit(self, deck: str) -> None:
-        """Parse a deck. Messages are appended to `lines`. Raises NgspiceError when the library dies of it."""
+        """Parse a deck. Messages are appended to `lines`. Raises NgspiceDied when the library dies of it."""
         self.check()
         lines = [ffi.new("char[]", line.encode()) for line in [*deck.splitlines(), ""]]
         self._ngspice_shared.ngSpice_Circ(ffi.new("char *[]", [*lines, ffi.NULL]))
@@ -123,9 +123,9 @@ class Library(NgSpiceShared):
         return np.frombuffer(ffi.buffer(info.v_realdata, info.v_length * 8), dtype=np.float64).copy()
 
     def check(self) -> None:
-        """Raises NgspiceError if the library died, or was inherited through a fork (spawn workers instead)."""
+        """Raises NgspiceDied if the library died, NgspiceError if a fork inherited it (spawn workers instead)."""
         if self.dead:
-            raise NgspiceError(self.dead, log="\n".join(self.lines))
+            raise NgspiceDied(self.dead, log="\n".join(self.lines))
         if os.getpid() != self.pid:
             raise NgspiceError("libngspice was loaded before this process was forked; start workers by spawn")
 
@@ -188,3 +188,11 @@ def library() -> Library:
         _library = Library()
     _library.check()
     return _library
+
+
+def library_version() -> int:
+    """Major version of the process's libngspice, such as 39. Raises NgspiceError."""
+    version = library().ngspice_version
+    if version is None:
+        raise NgspiceError(f"libngspice at {library_path()} does not say its version")
+    return int(version)

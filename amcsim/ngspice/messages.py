@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["NgspiceError", "NgspiceTimeout", "fatal_line", "warning_lines"]
+__all__ = ["NgspiceDied", "NgspiceError", "NgspiceTimeout", "fatal_line", "warning_lines"]
 
 # These mean that there is no answer, whatever the exit status. (39 solves a resistor without value as 1 mohm, 46 leaves
 # it out.)
@@ -35,6 +35,10 @@ class NgspiceError(RuntimeError):
         super().__init__(sentence)
         self.log = log
         self.folder = folder
+
+
+class NgspiceDied(NgspiceError):
+    """libngspice died: this process cannot use it again, a new one can."""
 
 
 class NgspiceTimeout(NgspiceError):

@@ -10,7 +10,7 @@ import numpy as np
 from amcsim._types import F64, I64
 from amcsim.analysis.array import operating_points, transient
 from amcsim.mapping import check_matrix
-from amcsim.ngspice.messages import NgspiceError
+from amcsim.ngspice.messages import NgspiceDied, NgspiceError
 from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.verdict import judge, start_up_times
 from amcsim.realisation import Realisation, realise
@@ -46,6 +46,8 @@ def _start_up(topology: Topology, spec: Spec, r: Realisation, times: F64, b: F64
     m = r.g_pos.shape[0]
     try:
         waves = transient(topology, spec, r, b, float(times[-1]), from_rest=True)
+    except NgspiceDied:
+        raise
     except NgspiceError:
         return np.full((times.size, m), np.nan)
     x = topology.sign * waves.matrix(topology.outputs[0])

@@ -124,7 +124,7 @@ def test_workers_of_several_threads_are_refused() -> None:
     with (
         local_cluster(workers=1, threads=2) as dask,
         pytest.raises(
-            WorkerFailure, match=r"^the Dask worker tcp://.* has 2 threads: start workers with --nthreads 1$"
+            WorkerFailure, match=r"^the Dask worker tcp:.* has 2 threads: start workers with --nthreads 1$"
         ),
     ):
         collect(dask, run_tasks.misbehave, ["fine"])
@@ -143,7 +143,7 @@ def test_no_scheduler_no_workers_and_a_lost_scheduler_are_sentences(monkeypatch:
         collect("tcp://127.0.0.1:9", run_tasks.misbehave, ["fine"])
     with pytest.raises(ValueError, match=r"^'nonsense' is not the address of a Dask scheduler: "):
         collect("nonsense", run_tasks.misbehave, ["fine"])
-    with local_cluster(workers=0) as dask, pytest.raises(WorkerFailure, match="has no workers$"):
+    with local_cluster(workers=0) as dask, pytest.raises(WorkerFailure, match=r"has no workers$"):
         collect(dask, run_tasks.misbehave, ["fine"])
     with local_cluster(workers=1) as dask:
         results: dict[int, Any] = {}
