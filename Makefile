@@ -1,5 +1,6 @@
 # make demo    the main job, ending with a page in demo/   make slow   the long tests and the notebooks
-# make test    the tests                                  make lint   style and types
+# make test    the tests                                  make lint   style, types, documentation
+# make docs    the documentation site, in build/docs
 # Both set up what they need: system packages where missing, then a virtual environment in .venv.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: demo test slow lint clean system
+.PHONY: demo test slow lint docs clean system
 .DELETE_ON_ERROR:
 
 demo: .venv/.stamp
@@ -28,11 +29,15 @@ lint: .venv/.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy amcsim
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs: .venv/.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Order-only: looked at on every run (a tenth of a second), but it does not make the stamp old.
 .venv/.stamp: setup.cfg setup.py pyproject.toml constraints.txt | system
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	$(PIP) install --retries 5 --timeout 60 -c constraints.txt -e '.[training,test,data,cluster]'
+	$(PIP) install --retries 5 --timeout 60 -c constraints.txt -e '.[training,test,data,cluster,docs]'
 	touch $@
 
 system:

@@ -35,11 +35,15 @@ class Campaign(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
     schema_version: Literal[1]
+    """Version of the file's own schema."""
     circuit: Literal["inv", "mvm"] = "inv"
+    """Circuit that is drawn and fitted."""
     spec: Spec
+    """Technology."""
     sizes: tuple[int, ...] = Field(min_length=1, max_length=16)
     """Sides of square matrices; a third of the MVM circuits are rectangular with sides up to the size."""
     seed: int = Field(ge=0)
+    """Names every random draw."""
     samples: dict[str, int]
     """Number of circuits by family."""
     sweep_conductances: int = Field(12, ge=3, le=200)
@@ -58,7 +62,9 @@ class Campaign(BaseModel):
             if not 0 <= count <= 10_000_000:
                 raise ValueError(f"samples.{family} = {count} is outside 0 to 10000000")
         if self.spec.cell.iv == "sinh":
-            raise ValueError('spec: cell.iv = "sinh" is not modelled by the surrogate; use the nodal or ngspice backend')
+            raise ValueError(
+                'spec: cell.iv = "sinh" is not modelled by the surrogate; use the nodal or ngspice backend'
+            )
         if sum(self.samples.values()) < 8:
             raise ValueError("samples: a campaign needs at least 8 circuits")
         for m in self.sizes:

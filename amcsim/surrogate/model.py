@@ -47,11 +47,11 @@ class CellLaw(_Part):
     """
 
     r0: float = Field(ge=0.0)
-    """ohm"""
+    """At rest, ohm."""
     r_even: float = 0.0
-    """ohm/V: the channel's mean potential lowers the overdrive"""
+    """Even part, ohm/V: the channel's mean potential lowers the overdrive."""
     r_odd: float = 0.0
-    """ohm/V: mobility reduction counts from the lower of both ends"""
+    """Odd part, ohm/V: mobility reduction counts from the lower of both ends."""
 
     def conductance(self, g: F64) -> F64:
         """Small-signal conductance of a cell with device conductance g, S."""
@@ -62,9 +62,11 @@ class Domain(_Part):
     """Where the surrogate may be asked."""
 
     sizes: tuple[int, ...]
+    """Matrix sizes fitted."""
     g_min: float
+    """Smallest realised device conductance, S."""
     g_max: float
-    """Range of realised device conductances, S."""
+    """Largest realised device conductance, S."""
     v_max: float
     """Largest output or input voltage, V."""
 
@@ -73,9 +75,13 @@ class Figures(_Part):
     """Held-out figures: error_of_error (amcsim.campaign.sample) on circuits that the fit never saw."""
 
     samples: int
+    """Held-out circuits that ngspice calls ok."""
     error_of_error_median: float
+    """Median error of error."""
     error_of_error_p95: float
+    """Its 95th percentile."""
     relative_error_median: float
+    """Median of ||x - x_spice|| / ||x_spice||."""
     cell_law_rms: float
     """Root mean square of the cell law's relative residual on its sweeps."""
     certificates_checked: int
@@ -86,19 +92,27 @@ class Surrogate(_Part):
     """One fitted technology."""
 
     schema_version: Literal[1] = 1
+    """Version of the file's own schema."""
     circuit: Literal["inv", "mvm"] = "inv"
+    """Circuit fitted."""
     spec: Spec
+    """Technology fitted, complete."""
     cell: CellLaw
+    """Series law of the access device."""
     gain: float = Field(gt=0)
     """Open-loop gain seen in ngspice."""
     output_resistance: float = Field(ge=0.0)
-    """ohm, seen in ngspice."""
+    """Output resistance of the amplifiers seen in ngspice, ohm."""
     fast_verdict: bool
     """Whether the fast verdict never contradicted the full one on the campaign; else every array takes the full one."""
     domain: Domain
+    """Outside it the surrogate refuses."""
     figures: Figures | None = None
+    """How far it was off on held-out circuits."""
     campaign_sha256: str = ""
+    """Hash of all that decides the campaign's samples."""
     ngspice_version: str = ""
+    """The simulator behind it."""
 
     def require(self, spec: Spec, shape: tuple[int, int], g: F64, circuit: str = "inv") -> None:
         """Raise DomainError unless this may stand for a circuit of that kind and shape with device conductances g, S.

@@ -1,0 +1,164 @@
+"""Every snippet of the documentation is run, and what a page says is printed is what is printed.
+
+On a page, blocks run in order in one empty folder: `python` in one namespace, `bash` line by line (`amcsim ...` in this
+process), `toml` and `text` with a title are files of that name. A `text` block titled "prints" holds the output of the
+block before it, its numbers to 2 %.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import math
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from amcsim.cli import app
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
+SET_UP = re.compile(r"^(PIP_EXTRA_INDEX_URL=\S+ )?(?:make (\w+)|\S*pip install )")
+"""Commands of the reader's machine: looked at, not run."""
+NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    title: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    """The fenced blocks of a page, in order; every fence must be one of ours."""
+    text = page.read_text(encoding="utf-8")
+    found = [Block(m[1], m[2] or "", m[3], text.count("\n", 0, m.start()) + 2) for m in FENCE.finditer(text)]
+    assert 2 * len(found) == len(re.findall(r"^ *```", text, flags=re.MULTILINE))
+    return found
+
+
+def run_python(block: Block, page: Path, namespace: dict[str, Any]) -> str:
+    """Standard output of a block; tracebacks name the page and its line."""
+    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec", dont_inherit=True)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, namespace)
+    return out.getvalue()
+
+
+def run_commands(block: Block) -> str:
+    """Standard output of the commands of a block; each must end well."""
+    out = ""
+    for line in re.sub(r"\\\n *", "", block.text).splitlines():
+        command = line.partition("  #")[0].removeprefix(".venv/bin/")
+        if set_up := SET_UP.match(command):
+            assert set_up[2] is None or re.search(rf"^{set_up[2]}:", (REPOSITORY / "Makefile").read_text(), flags=re.M)
+        elif command.startswith("amcsim "):
+            result = CliRunner().invoke(app, shlex.split(command)[1:])
+            assert result.exit_code == 0, f"line {block.line}: {command}: {result.stderr}"
+            out += result.stdout
+        elif command.strip():
+            out += subprocess.run(
+                ["bash", "-euc", command], check=True, capture_output=True, text=True, timeout=60
+            ).stdout
+    return out
+
+
+def same(said: str, shown: str) -> bool:
+    """Whether two outputs agree: words to the letter, numbers to 2 %."""
+    if NUMBER.sub("#", said).split() != NUMBER.sub("#", shown).split():
+        return False
+    pairs = zip(NUMBER.findall(said), NUMBER.findall(shown), strict=True)
+    return all(math.isclose(float(a), float(b), rel_tol=0.02, abs_tol=1e-12) for a, b in pairs)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_every_snippet_runs_and_prints_what_the_page_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    module = ModuleType("snippet")
+    monkeypatch.setitem(sys.modules, "snippet", module)
+    out = ""
+    for block in blocks(page):
+        if block.title == "prints":
+            assert same(out, block.text), f"{page.name}, line {block.line}: printed was\n{out}"
+        elif block.title:
+            (tmp_path / block.title).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            out = run_python(block, page, vars(module))
+        elif block.language in ("bash", "sh"):
+            out = run_commands(block)
+        else:
+            assert block.language in ("text", "toml", "json", "spice")
+            {"toml": tomllib.loads, "json": json.loads}.get(block.language, str)(block.text)
+
+
+@pytest.fixture(scope="module")
+def reference(request: pytest.FixtureRequest) -> ModuleType:
+    """The hook that writes tables from the code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(REPOSITORY / "scripts"))
+        return importlib.import_module("docs_reference")
+
+
+def test_every_table_of_the_hook_is_on_a_page(reference: ModuleType) -> None:
+    marks = [m[1] for page in PAGES for m in reference.MARK.finditer(page.read_text(encoding="utf-8"))]
+    assert sorted(marks) == sorted(reference.REFERENCES)
+
+
+def test_every_key_of_a_file_has_a_meaning_and_every_quantity_a_unit(reference: ModuleType) -> None:
+    numbers = {
+        "v0_exponent", "gain", "mismatch_sigma", "stuck_on", "stuck_off", "dac_bits", "adc_bits", "settling_tolerance",
+        "error_of_error_median", "error_of_error_p95", "relative_error_median", "cell_law_rms",
+    }  # fmt: skip
+    for table in (reference.spec_keys(), reference.campaign_keys(), reference.surrogate_keys()):
+        for line in table.splitlines():
+            if line.startswith("| `"):
+                key, default, unit, allowed, meaning = (cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
+                assert allowed, key
+                assert meaning, key
+                quantity = allowed == "a number" or (re.search(r"\d to \d|above", allowed) and "sweep" not in key)
+                assert bool(unit) == bool(quantity and key.strip("`") not in numbers), (key, unit, default)
+    assert reference.unit("Slew rate, V/s (`behavioral`).") == "V/s"
+    assert reference.unit("Fraction of cells stuck at g_max.") == ""
+
+
+def test_the_command_reference_has_every_command_and_option(reference: ModuleType) -> None:
+    sections = dict(
+        zip(*[iter(re.split(r"^## (.*)\n", reference.command_reference(), flags=re.M)[1:])] * 2, strict=True)
+    )
+
+    def check(name: str, command: Any) -> int:
+        children = getattr(command, "commands", None)
+        if children is not None:
+            return sum(check(f"{name} {word}", child) for word, child in children.items())
+        for parameter in command.params:
+            assert all(option in sections[name] for option in parameter.opts if option.startswith("-")), name
+        assert command.help.splitlines()[0] in sections[name]
+        return 1
+
+    assert check("amcsim", typer.main.get_command(app)) == len(sections) > 8
+
+
+def test_the_public_modules_exist_and_each_names_its_public_names() -> None:
+    listed = re.findall(r"^::: (\S+)$", "".join(page.read_text() for page in PAGES), flags=re.MULTILINE)
+    assert len(listed) == len(set(listed)) > 30
+    assert [name for name in listed if not getattr(importlib.import_module(name), "__all__", None)] == []
