@@ -2,8 +2,8 @@
 
 Cell currents I under port voltages V solve (diag(1/g) + R_w) I = P V, g the cells' small-signal conductances, R_w the
 fixed matrix of shared wire resistances: same column, R_bl (min(row, row') + 1), plus same source-line,
-R_sl (min(position, position') + 1). R_w g is small in small arrays, so the series I <- g (P V - R_w I) converges by its
-norm at each term; where the norm is not small, the nodal room eliminates the wires.
+R_sl (min(position, position') + 1). R_w g is small in small arrays: the series I <- g (P V - R_w I) converges by its
+norm at each term. Where it is not small, or R_w is large, the nodal room eliminates the wires.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _TOLERANCE = 1e-7
 """Relative error of a cell's current at which the series stops."""
 _SMALL = 0.2
 """Norm of R_w g up to which the series is used."""
+_MANY = 600
+"""Cells above which R_w, full, costs more than the elimination: two arrays of 17 x 17."""
 _BLOCK = 256
 
 
@@ -34,14 +36,15 @@ def transfer(topology: Topology, spec: Spec, g: F64) -> F64:
     g: conductances of the cells, access devices included, (N, 2, m, n), S.
     """
     count, _, m, n = g.shape
-    flat = g.reshape(count, 2 * m * n)
-    wire = spec.wire
-    sums = _sums(m, n)
-    direct: F64 = flat[:, None, :] * np.ascontiguousarray(sums[:, 2 * n :].T)
-    found = direct
-    if wire.bl_resistance > 0 or wire.sl_resistance > 0:
-        shared = _wires(m, n, wire.layout, wire.bl_resistance, wire.sl_resistance)
-        norm = float(shared.sum(axis=1).max() * g.max())
+    cells, wire = 2 * m * n, spec.wire
+    wired = wire.bl_resistance > 0 or wire.sl_resistance > 0
+    if wired and cells > _MANY:
+        return np.stack([_eliminated(topology, spec, one) for one in g])
+    flat, sums = g.reshape(count, cells), _sums(m, n)
+    found = direct = flat[:, None, :] * np.ascontiguousarray(sums[:, 2 * n :].T)
+    if wired:
+        shared, longest = _wires(m, n, wire.layout, wire.bl_resistance, wire.sl_resistance)
+        norm = longest * float(g.max())
         if norm > _SMALL:
             return np.stack([_eliminated(topology, spec, one) for one in g])
         found = np.empty_like(direct)
@@ -49,7 +52,7 @@ def transfer(topology: Topology, spec: Spec, g: F64) -> F64:
             part, weight = direct[block : block + _BLOCK], -flat[block : block + _BLOCK, None, :]
             answer, error = part, norm
             while error > _TOLERANCE:
-                answer = (answer.reshape(-1, 2 * m * n) @ shared).reshape(part.shape)
+                answer = (answer.reshape(-1, cells) @ shared).reshape(part.shape)
                 answer *= weight
                 answer += part
                 error *= norm
@@ -71,8 +74,8 @@ def _eliminated(topology: Topology, spec: Spec, g: F64) -> F64:
 
 
 @lru_cache(maxsize=16)
-def _wires(m: int, n: int, layout: str, bl: float, sl: float) -> F64:
-    """R_w, (2mn, 2mn), ohm, over cells in the order (array, row, column)."""
+def _wires(m: int, n: int, layout: str, bl: float, sl: float) -> tuple[F64, float]:
+    """R_w, (2mn, 2mn), ohm, over cells in the order (array, row, column), and its largest sum of a row."""
     array, row, column = (part.ravel() for part in np.indices((2, m, n)))
     same_column = (array[:, None] == array) & (column[:, None] == column)
     position = column + (n * array if layout == "shared" else 0)
@@ -81,7 +84,7 @@ def _wires(m: int, n: int, layout: str, bl: float, sl: float) -> F64:
         same_line &= array[:, None] == array
     shared = bl * same_column * (np.minimum(row[:, None], row) + 1.0)
     total: F64 = shared + sl * same_line * (np.minimum(position[:, None], position) + 1.0)
-    return total
+    return total, float(total.sum(axis=1).max())
 
 
 @lru_cache(maxsize=16)
