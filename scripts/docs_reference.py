@@ -91,9 +91,15 @@ def keys(model: type[BaseModel], prefix: str = "") -> str:
     """One table row a field of a pydantic model."""
     rows = []
     for name, field in model.model_fields.items():
-        text = field.description or _attribute_docs(model).get(name, "")
+        text = descriptions(model)[name]
         rows.append([f"`{prefix}{name}`", _default(field), unit(text), _allowed(field), text])
     return _table(["key", "default", "unit", "allowed", "meaning"], rows)
+
+
+def descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """What each field of a pydantic model means; empty where nothing says so."""
+    documented = _attribute_docs(model)
+    return {name: field.description or documented.get(name, "") for name, field in model.model_fields.items()}
 
 
 def _attribute_docs(kind: type) -> dict[str, str]:

@@ -26,7 +26,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from amcsim.campaign.design import Campaign
 from amcsim.cli import app
+from amcsim.specs import Spec
+from amcsim.surrogate.model import CellLaw, Domain, Figures, Surrogate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -126,25 +129,22 @@ def test_every_table_of_the_hook_is_on_a_page(reference: ModuleType) -> None:
 
 def test_every_key_of_a_file_has_a_meaning_and_every_quantity_a_unit(reference: ModuleType) -> None:
     numbers = {
-        "v0_exponent", "gain", "mismatch_sigma", "stuck_on", "stuck_off", "dac_bits", "adc_bits", "settling_tolerance",
+        "v0_exponent", "gain", "mismatch_sigma", "stuck_on", "stuck_off", "settling_tolerance",
         "error_of_error_median", "error_of_error_p95", "relative_error_median", "cell_law_rms",
     }  # fmt: skip
-    for table in (reference.spec_keys(), reference.campaign_keys(), reference.surrogate_keys()):
-        for line in table.splitlines():
-            if line.startswith("| `"):
-                key, default, unit, allowed, meaning = (cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
-                assert allowed, key
-                assert meaning, key
-                quantity = allowed == "a number" or (re.search(r"\d to \d|above", allowed) and "sweep" not in key)
-                assert bool(unit) == bool(quantity and key.strip("`") not in numbers), (key, unit, default)
+    sections = [field.annotation for field in Spec.model_fields.values() if hasattr(field.annotation, "model_fields")]
+    for model in (*sections, Campaign, Surrogate, CellLaw, Domain, Figures):
+        for name, text in reference.descriptions(model).items():
+            quantity = model.model_fields[name].annotation in (float, float | None) and name not in numbers
+            assert text, name
+            assert name == "recorded" or bool(reference.unit(text)) == quantity, name
     assert reference.unit("Slew rate, V/s (`behavioral`).") == "V/s"
     assert reference.unit("Fraction of cells stuck at g_max.") == ""
 
 
 def test_the_command_reference_has_every_command_and_option(reference: ModuleType) -> None:
-    sections = dict(
-        zip(*[iter(re.split(r"^## (.*)\n", reference.command_reference(), flags=re.M)[1:])] * 2, strict=True)
-    )
+    parts = re.split(r"^## (.*)\n", reference.command_reference(), flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
 
     def check(name: str, command: Any) -> int:
         children = getattr(command, "commands", None)
@@ -152,7 +152,7 @@ def test_the_command_reference_has_every_command_and_option(reference: ModuleTyp
             return sum(check(f"{name} {word}", child) for word, child in children.items())
         for parameter in command.params:
             assert all(option in sections[name] for option in parameter.opts if option.startswith("-")), name
-        assert command.help.splitlines()[0] in sections[name]
+        assert command.help.split()[:5] == sections[name].partition("[OPTIONS]")[2].partition("\n\n")[2].split()[:5]
         return 1
 
     assert check("amcsim", typer.main.get_command(app)) == len(sections) > 8
