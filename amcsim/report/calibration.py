@@ -11,6 +11,7 @@ import numpy as np
 
 from amcsim import plot
 from amcsim._types import F64
+from amcsim.access import curvature_voltage
 from amcsim.report.page import Section, count, document, facts, figure, number, paragraph, provenance, quantity, table
 from amcsim.report.technology import technology_table
 from amcsim.runs import write_text
@@ -111,21 +112,23 @@ def _cell(calibration: Calibration) -> Section:
 
     law, spec = calibration.surrogate.cell, calibration.surrogate.spec
     if law.r0 == 0.0:
-        return Section("The cell", [paragraph("These cells have no access device: the law is I = G V.")])
+        return Section("The cell", [paragraph("These cells have no access device, hence no series resistance.")])
     g, v, current = measure_cell(spec, 5, 16)
-    inner = v - current / g
+    v0 = curvature_voltage(spec.cell, g)
+    inner = v - (current / g if spec.cell.v0 is None else v0 * np.arcsinh(current / (g * v0)))
     fitted = law.r0 + law.r_even * inner + law.r_odd * np.abs(inner)
     return Section(
         "The cell",
         [
             paragraph(
-                f"Single cells, swept in ngspice up to ±{quantity(spec.cell.v_read_max, 'V')}: what their current "
-                f"lacks against I = G V is the access transistor's resistance, {law.r0:.3f} Ω + "
-                f"{law.r_even:.3f} Ω/V · v + {law.r_odd:.3f} Ω/V · |v|, with v the voltage across it."
+                f"Single cells were swept in ngspice up to ±{quantity(spec.cell.v_read_max, 'V')}. Voltage that the "
+                f"device does not take is v, across the access transistor, whose resistance is {law.r0:.3f} Ω + "
+                f"{law.r_even:.3f} Ω/V · v + {law.r_odd:.3f} Ω/V · |v|."
             ),
             figure(
                 plot.cell_law(inner, inner / current, fitted),
-                "Resistance of the access transistor in cells of five conductances. The points should lie on the line.",
+                "Resistance of the access transistor in cells of five conductances. The line should follow the points "
+                "to a small part of an ohm; it is fitted to such sweeps, then shifted to what whole circuits ask for.",
             ),
         ],
     )

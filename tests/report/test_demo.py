@@ -11,9 +11,9 @@ import pytest
 
 from amcsim.campaign.design import load_recorded
 from amcsim.report.demo import DemoConfig, claims, demo_campaign
-from amcsim.report.demo_parts import find_endings, refine, solve_one
-from amcsim.surrogate.shipped import shipped_surrogate
+from amcsim.report.demo_parts import SPEC, M, find_endings, refine, solve_one
 from amcsim.streams import Key
+from amcsim.surrogate.shipped import shipped_surrogate
 
 
 @pytest.fixture(scope="module")
