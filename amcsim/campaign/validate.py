@@ -99,6 +99,9 @@ def validate(
         systems = [draw_system(circuit, f, m, number, key.child(i), recorded) for i, (f, number) in enumerate(kinds)]
     else:
         systems = [(a, b, key.child(i, 2)) for i, (a, b) in enumerate(zip(*matrices, strict=True))]
+    whole_range = np.array([spec.cell.g_min, spec.cell.g_max])
+    for shape in {a.shape for a, _, _ in systems}:
+        surrogate.require(spec, shape, whole_range, circuit)
     results, elapsed = [], 0.0
     for i, system in enumerate(systems):
         begin = time.perf_counter()

@@ -1,0 +1,160 @@
+"""A campaign leaves the same files whatever interrupts it and however many workers it has."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from amcsim.campaign import fit as fit_module
+from amcsim.campaign.calibrate import Calibration, calibrate, sampled
+from amcsim.campaign.design import Campaign
+from amcsim.campaign.sample import run_sample
+from amcsim.runs import Store, StoreError
+from amcsim.specs import preset
+from amcsim.surrogate.model import load_surrogate
+
+SAMPLES = {"random": 12, "wishart": 8, "ill_conditioned": 8}
+
+
+def design(seed: int) -> Campaign:
+    return Campaign(schema_version=1, spec=preset("pku_350nm"), sizes=(2, 4), seed=seed, samples=SAMPLES)
+
+
+DESIGN = design(5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_verdicts() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_module, "_VERDICT_CIRCUITS", 10)
+        yield
+
+
+def content(folder: Path) -> dict[int, dict[str, bytes]]:
+    """Everything in the store, by sample."""
+    with Store(folder / "samples.sqlite", _name(folder)) as store:
+        return {i: {name: array.tobytes() for name, array in arrays.items()} for i, arrays in store}
+
+
+def _name(folder: Path) -> str:
+    """What the store says it belongs to."""
+    with closing(sqlite3.connect(folder / "samples.sqlite")) as db:
+        return str(db.execute("SELECT value FROM meta WHERE key = 'campaign'").fetchone()[0])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Calibration]:
+    folder = tmp_path_factory.mktemp("one_worker")
+    return folder, calibrate(DESIGN, folder, workers=1)
+
+
+def test_a_campaign_leaves_store_dataset_surrogate_and_manifest(undisturbed: tuple[Path, Calibration]) -> None:
+    folder, calibration = undisturbed
+    assert {"samples.sqlite", "dataset.nc", "surrogate.json", "manifest.json"} <= {p.name for p in folder.iterdir()}
+    assert not [p for p in folder.iterdir() if p.name.startswith(".") or ".tmp" in p.name]
+    assert calibration.resumed == 0
+    surrogate = load_surrogate(folder / "surrogate.json")
+    assert surrogate == calibration.surrogate
+    assert surrogate.campaign_sha256 == DESIGN.sha256
+    assert surrogate.domain.sizes == (2, 4)
+    assert surrogate.ngspice_version
+    assert json.loads((folder / "manifest.json").read_text())["campaign_sha256"] == DESIGN.sha256
+
+
+def test_the_dataset_holds_every_sample_with_units(undisturbed: tuple[Path, Calibration]) -> None:
+    import xarray as xr
+
+    folder, _ = undisturbed
+    seen = []
+    for m in (2, 4):
+        with xr.open_dataset(folder / "dataset.nc", group=f"m{m}", engine="h5netcdf") as data:
+            assert data["g_pos"].attrs["units"] == "S"
+            assert data["x"].attrs["units"] == "V"
+            assert data.attrs["campaign_sha256"] == DESIGN.sha256
+            ids = data["sample"].values
+            assert (np.diff(ids) > 0).all()
+            seen += ids.tolist()
+            for k, sample in enumerate(ids.tolist()):
+                family, size, _ = DESIGN.locate(sample)
+                assert (data["family"].values[k], m) == (family, size)
+                assert bool(data["held_out"].values[k]) == DESIGN.held_out(sample)
+            # a row is what the campaign's file says, computed alone and in another process
+            again = run_sample(int(ids[1]), DESIGN)
+            for name in ("a", "g_pos", "g_neg", "offset", "volts", "x"):
+                np.testing.assert_array_equal(data[name].values[1], again[name])
+    assert sorted(seen) == list(range(DESIGN.total))
+
+
+def test_two_workers_leave_what_one_leaves_to_the_bit(tmp_path: Path, undisturbed: tuple[Path, Calibration]) -> None:
+    folder, _ = undisturbed
+    sampled(DESIGN, tmp_path, workers=2)
+    assert content(tmp_path) == content(folder)
+    assert (tmp_path / "dataset.nc").read_bytes() == (folder / "dataset.nc").read_bytes()
+
+
+def test_a_campaign_killed_part_way_ends_as_if_nothing_had_happened(
+    tmp_path: Path, undisturbed: tuple[Path, Calibration]
+) -> None:
+    """SIGKILL to the parent when ten samples are committed; then the same command again."""
+    folder, one = undisturbed
+    script = tmp_path / "killed.py"
+    script.write_text(
+        textwrap.dedent(f"""
+            import os, signal
+            from pathlib import Path
+            from amcsim.campaign.calibrate import sampled
+            from amcsim.campaign.design import Campaign
+            from amcsim.specs import preset
+
+            done = 0
+
+            def progress(more):
+                global done
+                done += more
+                if done >= 10:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            if __name__ == "__main__":
+                design = Campaign(schema_version=1, spec=preset("pku_350nm"), sizes=(2, 4), seed=5, samples={SAMPLES})
+                sampled(design, Path({str(tmp_path / "out")!r}), workers=2, progress=progress)
+        """)
+    )
+    assert subprocess.run([sys.executable, str(script)], check=False).returncode == -signal.SIGKILL
+    out = tmp_path / "out"
+    assert not (out / "dataset.nc").exists()
+    assert not (out / "surrogate.json").exists()
+    steps: list[int] = []
+    resumed = calibrate(DESIGN, out, workers=2, progress=steps.append)
+    assert 10 <= resumed.resumed < DESIGN.total
+    assert steps[0] == resumed.resumed
+    assert sum(steps) == DESIGN.total
+    assert content(out) == content(folder)
+    assert (out / "dataset.nc").read_bytes() == (folder / "dataset.nc").read_bytes()
+    assert resumed.surrogate == one.surrogate
+
+
+def test_the_folder_of_another_campaign_is_refused(undisturbed: tuple[Path, Calibration]) -> None:
+    folder, _ = undisturbed
+    before = (folder / "dataset.nc").read_bytes()
+    with pytest.raises(StoreError, match="holds samples of campaign"):
+        calibrate(design(6), folder, workers=1)
+    assert (folder / "dataset.nc").read_bytes() == before
+
+
+def test_a_finished_campaign_runs_nothing_again(undisturbed: tuple[Path, Calibration]) -> None:
+    folder, one = undisturbed
+    before = (folder / "dataset.nc").read_bytes()
+    again = calibrate(DESIGN, folder, workers=2)
+    assert again.resumed == DESIGN.total
+    assert again.surrogate == one.surrogate
+    assert (folder / "dataset.nc").read_bytes() == before
