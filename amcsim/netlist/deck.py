@@ -52,6 +52,11 @@ class Deck:
     step_delay: float = 0.0
     """Instant of the input step in a transient, s."""
 
+    def __post_init__(self) -> None:
+        # What follows a line break or another control character in a title could be read as SPICE.
+        title = "".join(c if c.isprintable() else " " for c in self.title)
+        object.__setattr__(self, "title", title.strip() or "array")
+
 
 def opamp_parameters(spec: Spec) -> dict[str, float]:
     """Parameters of the op-amp sub-circuit circuits/opamp_<model>.lib, offsets apart."""
@@ -181,7 +186,7 @@ def _nodesets(deck: Deck) -> str:
 
 def deck_text(deck: Deck, analyses: Sequence[str] = ()) -> str:
     """The whole deck: title, library, testbench, array, nodesets, options, then `analyses` (lines), `.end`."""
-    lines = [deck.title.replace("\n", " ") or "array", library_text(deck.spec)]
+    lines = [deck.title, library_text(deck.spec)]
     for kind, name, nodes, value in _testbench(deck):
         if isinstance(value, str):
             lines.append(f"{kind}{name} {' '.join(nodes)} {value}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .messages import NgspiceDied, NgspiceError, NgspiceTimeout
     from .raw import Plot, RawFileError, read_raw, write_raw
     from .session import Session, session_for
+    from .trust import SpiceRefused, check_spice, read_spice
 
 _HOMES = {
     "BatchResult": "batch",
@@ -25,10 +26,13 @@ _HOMES = {
     "Plot": "raw",
     "RawFileError": "raw",
     "Session": "session",
+    "SpiceRefused": "trust",
     "check": "doctor",
+    "check_spice": "trust",
     "library_version": "library",
     "ngspice_version": "doctor",
     "read_raw": "raw",
+    "read_spice": "trust",
     "run_batch": "batch",
     "session_for": "session",
     "write_raw": "raw",
@@ -43,10 +47,13 @@ __all__ = [
     "Plot",
     "RawFileError",
     "Session",
+    "SpiceRefused",
     "check",
+    "check_spice",
     "library_version",
     "ngspice_version",
     "read_raw",
+    "read_spice",
     "run_batch",
     "session_for",
     "write_raw",

@@ -74,6 +74,8 @@ def run_batch(
 ) -> BatchResult:
     """Run a deck (its analyses as .op, .tran, ... lines) and read what it left.
 
+    ngspice does what a deck says, its commands and includes too: a deck of others goes through `check_spice` first.
+
     `timeout` in s; `memory_limit` in bytes of address space; a deck of an endless analysis is killed with its children.
     On failure deck and log are kept in a new folder, below `keep` if given, else below the system's temporary folder;
     the error names it. On success they are kept only where `keep` is given.

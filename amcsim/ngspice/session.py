@@ -17,6 +17,7 @@ import numpy as np
 from amcsim._types import F64
 
 from .messages import NgspiceError, fatal_line
+from .trust import command_line
 
 if TYPE_CHECKING:
     from .library import Library
@@ -51,7 +52,7 @@ class Session:
         Raises NgspiceError with ngspice's complaint. An undefined parameter, in ngspice 46 a missing include too, kills
         the library for good.
         """
-        if re.search(r"^\s*\.control\b", deck, re.IGNORECASE | re.MULTILINE):
+        if command_line(deck) is not None:
             raise NgspiceError("a session's deck must not hold a .control section: the session gives the commands")
         self._parse(deck)
         self._values.clear()

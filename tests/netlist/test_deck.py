@@ -89,8 +89,10 @@ def test_conductances_lose_nothing_in_the_text() -> None:
 
 def test_a_deck_is_self_contained_and_its_title_is_one_line() -> None:
     deck = deck_of("behavioral")
-    text = standalone_text(Deck(**{**vars(deck), "title": "two\nlines"}))
-    assert text.startswith("two lines\n")
+    named = Deck(**{**vars(deck), "title": "two\n.control\rshell x\x0b.endc\u2028"})
+    text = standalone_text(named)
+    assert text.startswith("two .control shell x .endc\n")
+    assert str(to_circuit(named)).startswith(".title two .control shell x .endc\n")
     assert not re.search(r"^\.(include|inc|lib)\b", text, flags=re.MULTILINE | re.IGNORECASE)
     assert text.endswith(".control\n" + text.split(".control\n")[1])
     assert text.rstrip().endswith("quit\n.endc\n.end")
