@@ -6,11 +6,11 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from amcsim._types import F64, I64, Bool
-from amcsim.access import on_resistance
+from amcsim.access import curvature_voltage, on_resistance
 from amcsim.campaign.design import Campaign
 from amcsim.campaign.families import draw_matrix
-from amcsim.campaign.sample import Samples, error_of_error
-from amcsim.netlist.deck import OPTIONS, library_text, opamp_parameters
+from amcsim.campaign.sample import Samples, error_of_error, relative_distance
+from amcsim.netlist.deck import OPTIONS, cell_alterations, cell_instance, library_text, opamp_parameters
 from amcsim.ngspice.session import session_for
 from amcsim.nodal.build import build
 from amcsim.nodal.verdict import judge
@@ -40,7 +40,6 @@ def device_range(spec: Spec) -> tuple[float, float]:
 def measure_cell(spec: Spec, conductances: int, voltages: int) -> tuple[F64, F64, F64]:
     """Single-cell sweeps in ngspice: (device conductances S, bit-line voltages V, currents A), flat."""
     half = np.linspace(0.05, 1.0, max(voltages // 2, 2)) * spec.cell.v_read_max
-    cell = "cell_1r" if spec.cell.access == "none" else f"wl bulk cell_1t1r w={spec.cell.w:.12g} l={spec.cell.l:.12g}"
     deck = "\n".join(
         [
             "single-cell sweep",
@@ -48,7 +47,7 @@ def measure_cell(spec: Spec, conductances: int, voltages: int) -> tuple[F64, F64
             "Vbl bl 0 dc 0.1",
             f"Vwl wl 0 dc {spec.cell.wordline:.12g}",
             f"Vbulk bulk 0 dc {spec.cell.bulk:.12g}",
-            f"Xc bl 0 {cell} g=1e-4",
+            f"Xc bl 0 {cell_instance(spec.cell)} g=1e-4",
             OPTIONS + " abstol=1e-15 vntol=1e-12",
             ".end",
             "",
@@ -58,7 +57,7 @@ def measure_cell(spec: Spec, conductances: int, voltages: int) -> tuple[F64, F64
     rows = []
     for g in np.geomspace(*device_range(spec), conductances).tolist():
         for v in [*(-half[::-1]).tolist(), *half.tolist()]:
-            session.alter({"r.xc.rr": 1.0 / g, "vbl": v})
+            session.alter({"vbl": v, **cell_alterations(spec.cell, ["c"], np.array([g]))})
             rows.append((g, v, -float(session.op(["i(vbl)"])[0])))
     g, v, current = np.array(rows).T
     return g, v, current
@@ -117,7 +116,8 @@ def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_ver
     """Fit on the samples that are not held out; figures are of those that are. `samples` by matrix shape."""
     spec = campaign.spec
     g, v, current = measure_cell(spec, campaign.sweep_conductances, campaign.sweep_voltages)
-    law, rms = fit_cell_law(g, v, current)
+    bend = curvature_voltage(spec.cell, g) if spec.cell.iv == "sinh" else None
+    law, rms = fit_cell_law(g, v, current, bend)
     gain, ro = measure_amplifier(spec)
     low, high = device_range(spec)
     domain = Domain(
@@ -129,7 +129,7 @@ def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_ver
         cell=law,
         gain=gain,
         output_resistance=ro,
-        fast_verdict=True,
+        fast_verdict=spec.cell.iv == "linear",
         domain=domain,
         ngspice_version=ngspice_version,
         campaign_sha256=campaign.sha256,
@@ -137,14 +137,15 @@ def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_ver
     held = {m: np.array([campaign.held_out(int(i)) for i in s.ids]) for m, s in samples.items()}
     seen = [s.take(~held[m] & usable(s)) for m, s in samples.items()]
     fitted = _refine(start, [s for s in seen if s.ids.size])
-    checked, agree = _check_fast_verdict(fitted, campaign)
+    # curved cells' poles move with the answer: there every array takes the full verdict
+    checked, agree = _check_fast_verdict(fitted, campaign) if fitted.fast_verdict else (0, False)
     fitted = fitted.model_copy(update={"fast_verdict": agree})
     kept = [s.take(held[m] & usable(s)) for m, s in samples.items()]
     errors, relative = [], []
     for s in (s for s in kept if s.ids.size):
         x, _ = answers(fitted, spec, s)
         errors.append(error_of_error(x, s.x, s.linear_answer(spec)))
-        relative.append(np.linalg.norm(x - s.x, axis=1) / np.linalg.norm(s.x, axis=1))
+        relative.append(relative_distance(x, s.x))
     every = np.concatenate(errors) if errors else np.zeros(0)
     if not every.size:
         raise ValueError("no held-out circuit of the campaign has an answer: nothing vouches for the fit")
@@ -176,7 +177,7 @@ def _refine(start: Surrogate, seen: list[Samples]) -> Surrogate:
         for s, linear in batches:
             x = surrogate_array(model, model.spec, s.a, s.realisation).array.answers(s.volts[..., None])[..., 0]
             scale = np.maximum(np.linalg.norm(s.x - linear, axis=1), 1e-3 * np.linalg.norm(s.x, axis=1))
-            parts.append(((x - s.x) / scale[:, None]).ravel())
+            parts.append(((x - s.x) / np.where(scale > 0, scale, 1.0)[:, None]).ravel())
         return np.concatenate(parts)
 
     found = least_squares(residuals, np.zeros(2), loss="soft_l1", f_scale=1e-3, x_scale=1e-3, bounds=(-0.2, 0.2))

@@ -231,15 +231,21 @@ def to_circuit(deck: Deck) -> Circuit:
     return circuit
 
 
+def cell_alterations(cell: CellSpec, names: Sequence[str], g: F64) -> dict[str, float]:
+    """What `alter` sets to give cells of those instance names the device conductances g, (cells,), S."""
+    changes = {f"r.x{name}.rr": value for name, value in zip(names, (1.0 / g).tolist(), strict=True)}
+    if cell.iv == "sinh":
+        bend = curvature_voltage(cell, g)
+        for name, micro, v0 in zip(names, (1e6 * g).tolist(), bend.tolist(), strict=True):
+            changes |= {f"v.x{name}.vg": micro, f"v.x{name}.vv": v0}
+    return changes
+
+
 def alterations(deck: Deck) -> dict[str, float]:
     """What `alter` sets in a running session to turn another realisation and other inputs into this deck's."""
     net, r, spec = deck.network, deck.realisation, deck.spec
     g = np.stack([r.g_pos, r.g_neg])[net.cells.array, net.cells.row, net.cells.column]
-    changes = {f"r.x{name}.rr": value for name, value in zip(net.cells.names, (1.0 / g).tolist(), strict=True)}
-    if spec.cell.iv == "sinh":
-        bend = curvature_voltage(spec.cell, g)
-        for name, micro, v0 in zip(net.cells.names, (1e6 * g).tolist(), bend.tolist(), strict=True):
-            changes |= {f"v.x{name}.vg": micro, f"v.x{name}.vv": v0}
+    changes = cell_alterations(spec.cell, net.cells.names, g)
     changes |= {f"v.x{n}.vos": v for n, v in zip(net.amplifiers.names, r.offset.tolist(), strict=True)}
     feedback = spec.inverter.resistance * r.inverter_ratio
     for n, vos, ohm in zip(net.inverters.names, r.inverter_offset.tolist(), feedback.tolist(), strict=False):

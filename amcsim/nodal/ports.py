@@ -49,6 +49,10 @@ class Interior:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_solver": None}
 
+    def reordered(self, cells: I64) -> Interior:
+        """The same with the cells in another order."""
+        return Interior(self._conductance, self._bl[cells], self._sl[cells])
+
     def voltages(self, excess: F64) -> F64:
         """Change of the cells' voltages, (cells, k), V, that excess currents through them, (cells, k), A, make."""
         size, k = self._conductance.shape[0], excess.shape[1]

@@ -22,6 +22,7 @@ from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.surrogate.certificate import calm, certified
+from amcsim.surrogate.curved import Curved, curved
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.wires import transfer
 from amcsim.topology.inv import INV
@@ -51,11 +52,20 @@ class InvArray:
     calm: Bool
     """(*batch,): no pole in the right half-plane, whether certified or not."""
     surrogate: Surrogate
+    curved: tuple[Curved, F64, F64, F64, F64] | None = None
+    """Sinh cells with M (N, m, m), what is known at b = 0 (N, m), slope and start of the inverters (N, m); or None."""
 
     def outputs(self, b: F64) -> tuple[F64, F64]:
         """(x, xn), (*batch, m, k), for input voltages b, (*batch, m, k)."""
         law, m = self.surrogate.cell, b.shape[-2]
         both = self.response @ b + self.rest[..., None]
+        if self.curved is not None:
+            cells, matrix, at_rest, slope, start = self.curved
+            flat = b.reshape(-1, *b.shape[-2:])
+            known = self.surrogate.spec.g_unit * flat + at_rest[..., None]
+            x = cells.newton(matrix, known, both[..., :m, :].reshape(flat.shape), slope, start)
+            xn = slope[..., None] * x + start[..., None]
+            return x.reshape(b.shape), xn.reshape(b.shape)
         if law.r0 > 0:
             both = both + self.correction @ (both * (law.r_even * both + law.r_odd * np.abs(both)))
         return both[..., :m, :], both[..., m:, :]
@@ -118,7 +128,9 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     slope, start = -ratio / divide, noise_gain * inverter_offset / divide
     matrix = to_pos + to_neg * slope[:, None, :] + within * (leak * (1.0 + ro * load))[:, None, :]
     known = np.einsum("nij,nj->ni", within, offset) - np.einsum("nij,nj->ni", to_neg, start)
-    if law.r_even != 0:  # a summing node away from ground shifts the channel's mean potential, too
+    if (
+        law.r_even != 0 and spec.cell.iv == "linear"
+    ):  # a summing node away from ground shifts the channel's mean potential, too
         bent = (law.r_even * g * g).reshape(n, 2, m, m) * offset[:, None, :, None]
         matrix = matrix - bent[:, 0] - bent[:, 1] * slope[:, None, :]
     inverse = _inverse(matrix)
@@ -136,6 +148,9 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
 
     rest = with_inverters(np.einsum("nij,nj->ni", inverse, known))
     rest[:, m:] += start
+    bent_cells = None
+    if spec.cell.iv == "sinh":
+        bent_cells = (curved(INV, spec, flat, law, surrogate.gain), matrix, known, slope, start)
     return InvArray(
         response=_batch(with_inverters(spec.g_unit * inverse), batch),
         rest=_batch(rest, batch),
@@ -145,6 +160,7 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
         unstable=_batch(unstable & surrogate.fast_verdict, batch),
         calm=_batch(tame & surrogate.fast_verdict, batch),
         surrogate=surrogate,
+        curved=bent_cells,
     )
 
 

@@ -57,6 +57,24 @@ class CellLaw(_Part):
         """Small-signal conductance of a cell with device conductance g, S."""
         return g / (1.0 + g * self.r0)
 
+    def current(self, v: F64, g: F64, v0: F64) -> tuple[F64, F64]:
+        """Current (A) and slope dI/dV (S) of sinh cells with curvature voltage v0 at v; arrays that broadcast.
+
+        Newton on v = v0 asinh(I/(g v0)) + I R_on, the inner node at I r0.
+        """
+        current = v * self.conductance(g)
+        slope = np.broadcast_to(self.conductance(g), current.shape)
+        for _ in range(30):
+            reduced = current / (g * v0)
+            bend = self.r_even + self.r_odd * np.sign(current)
+            drop = self.r0 * current * (1.0 + bend * current)
+            slope = 1.0 / (1.0 / (g * np.hypot(1.0, reduced)) + self.r0 * (1.0 + 2.0 * bend * current))
+            step = (v - v0 * np.arcsinh(reduced) - drop) * slope
+            current = current + step
+            if np.abs(step).max(initial=0.0) <= 1e-14 * max(float(np.abs(current).max(initial=0.0)), 1e-12):
+                break
+        return current, slope
+
 
 class Domain(_Part):
     """Where the surrogate may be asked."""
@@ -179,16 +197,18 @@ def load_surrogate(path: Path | str) -> Surrogate:
         raise SurrogateFileError(f"{path}: {sentence(error)}") from None
 
 
-def fit_cell_law(g: F64, v: F64, current: F64) -> tuple[CellLaw, float]:
+def fit_cell_law(g: F64, v: F64, current: F64, v0: F64 | None = None) -> tuple[CellLaw, float]:
     """Fit the series law to sweeps of single cells of device conductance g (S): bit-line voltage v (V), current (A).
 
-    All are (n,). Returns the law and the root mean square relative residual of the current. The measured series
-    resistance is v/I - 1/g; the fit is linear in the three coefficients, weighted by the current share that it moves.
+    All are (n,); v0: curvature voltages of sinh cells, V. Returns the law and the root mean square relative residual of
+    the current. The measured series resistance is what the device, v0 asinh(I/(g v0)) or I/g, leaves of v, over I; the
+    fit is linear in the three coefficients, weighted by the current share that it moves.
     """
-    r = v / current - 1.0 / g
+    device = current / g if v0 is None else v0 * np.arcsinh(current / (g * v0))
+    r = (v - device) / current
     if float(np.abs(r * g).max()) < 1e-9:
         return CellLaw(r0=0.0), float(np.sqrt(np.mean((r * g) ** 2)))
-    inner = v - current / g
+    inner = v - device
     columns = np.stack([np.ones_like(inner), inner, np.abs(inner)], axis=1)
     weight = g * np.abs(v)
     solution = np.linalg.lstsq(columns * weight[:, None], r * weight, rcond=None)[0]

@@ -19,6 +19,7 @@ from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.surrogate.certificate import certificate_conductance
+from amcsim.surrogate.curved import Curved, curved
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.wires import transfer
 from amcsim.topology.mvm import MVM
@@ -39,6 +40,8 @@ class MvmArray:
     certified: Bool
     """(*batch,): stable, and settled within the read window."""
     surrogate: Surrogate
+    curved: tuple[Curved, F64] | None = None
+    """Sinh cells, and what of -y one ampere at a summing node makes, (N, m, m), V/A; or None."""
 
     @property
     def unstable(self) -> Bool:
@@ -55,7 +58,11 @@ class MvmArray:
         law = self.surrogate.cell
         w = np.concatenate([v, -v], axis=-2)
         y: F64 = self.response @ w + self.rest[..., None]
-        if law.r0 > 0:
+        if self.curved is not None:
+            cells, inverse = self.curved
+            flat = w.reshape(-1, *w.shape[-2:])
+            y = y + (inverse @ cells.excess(flat, y.reshape(-1, *y.shape[-2:]))[0]).reshape(y.shape)
+        elif law.r0 > 0:
             y = y - self.correction @ (w * (law.r_even * w + law.r_odd * np.abs(w)))
         return y
 
@@ -92,10 +99,12 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> MvmArray:
     leak = 0.0 if spec.opamp.model == "ideal" else 1.0 / surrogate.gain
     matrix = spec.g_unit * np.eye(m) + within * leak * (1.0 + surrogate.output_resistance * spec.g_unit)
     into = currents[..., : 2 * n]
-    if law.r_even != 0:  # a summing node away from ground shifts the channel's mean potential, too
+    if (
+        law.r_even != 0 and spec.cell.iv == "linear"
+    ):  # a summing node away from ground shifts the channel's mean potential, too
         bent = law.r_even * (g * g) * flat.offset[:, None, :, None]
         into = into - np.concatenate([bent[:, 0], bent[:, 1]], axis=-1)
-    inverse = np.linalg.inv(matrix)
+    inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
     quick = certificate_conductance(spec, within) < spec.g_unit
     if spec.opamp.model == "behavioral":
         quick &= spec.converters.read_window * spec.opamp.slew_rate > SLEWING * spec.opamp.swing
@@ -110,4 +119,5 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> MvmArray:
         correction=shaped(inverse @ cube),
         certified=np.reshape(quick & surrogate.fast_verdict, batch),
         surrogate=surrogate,
+        curved=(curved(MVM, spec, flat, law, surrogate.gain), inverse) if spec.cell.iv == "sinh" else None,
     )

@@ -1,4 +1,4 @@
-"""Sinh cells in the surrogate: against ngspice as a part of the error, and against the nodal model where both are exact."""
+"""Sinh cells in the surrogate: against ngspice as a part of the error, against the nodal model where both are exact."""
 
 from __future__ import annotations
 
