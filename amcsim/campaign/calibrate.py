@@ -101,7 +101,8 @@ def sampled(
             "initializer": partial(require_ngspice, version),
             "progress": progress,
         }
-        items = [(i, i) for i in missing]
+        # a worker keeps one circuit loaded: one shape after the other saves it parsing a deck for every sample
+        items = [(i, i) for i in sorted(missing, key=lambda i: (campaign.draw(i)[0].shape, i))]
         if scheduler is None:
             run(run_sample, items, workers=workers, **options)
         else:

@@ -40,8 +40,9 @@ def _normal(m: int, n: int, rng: np.random.Generator) -> F64:
 
 
 def _sparse(m: int, n: int, rng: np.random.Generator) -> F64:
-    """Standard normal weights of which a share, uniform in 0.5 to 0.95, is pruned to zero."""
-    kept: F64 = rng.standard_normal((m, n)) * (rng.random((m, n)) > rng.uniform(0.5, 0.95))
+    """Standard normal weights of which a share, uniform in 0.5 to 0.95, is pruned to zero, but not all of them."""
+    a, draw = rng.standard_normal((m, n)), rng.random((m, n))
+    kept: F64 = np.where((draw > rng.uniform(0.5, 0.95)) | (draw == draw.max()), a, 0.0)
     return kept
 
 

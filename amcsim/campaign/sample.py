@@ -18,7 +18,15 @@ from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
 
-__all__ = ["Samples", "error_of_error", "failed_sample", "require_ngspice", "run_sample", "solve_in_ngspice"]
+__all__ = [
+    "Samples",
+    "error_of_error",
+    "failed_sample",
+    "relative_distance",
+    "require_ngspice",
+    "run_sample",
+    "solve_in_ngspice",
+]
 
 
 def solve_in_ngspice(circuit: str, spec: Spec, a: F64, b: F64, key: Key) -> dict[str, np.ndarray]:
@@ -151,5 +159,11 @@ def error_of_error(x: F64, x_spice: F64, x_linear: F64) -> F64:
     """
     norm = np.linalg.norm(x_spice, axis=1)
     below = np.linalg.norm(x_spice - x_linear, axis=1)
-    ratio: F64 = np.linalg.norm(x - x_spice, axis=1) / np.where(below < 1e-3 * norm, norm, below)
-    return ratio
+    return relative_distance(x, x_spice, np.where(below < 1e-3 * norm, norm, below))
+
+
+def relative_distance(x: F64, x_spice: F64, size: F64 | None = None) -> F64:
+    """||x - x_spice|| over `size`, default ||x_spice||, of each sample, (n,); in volts where the size is 0."""
+    size = np.linalg.norm(x_spice, axis=1) if size is None else size
+    distance: F64 = np.linalg.norm(x - x_spice, axis=1) / np.where(size > 0, size, 1.0)
+    return distance

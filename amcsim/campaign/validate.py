@@ -12,7 +12,7 @@ import numpy as np
 from amcsim._types import F64, I64, Bool
 from amcsim.campaign.families import draw_system, families_of
 from amcsim.campaign.fit import answers, usable
-from amcsim.campaign.sample import Samples, error_of_error, solve_in_ngspice
+from amcsim.campaign.sample import Samples, error_of_error, relative_distance, solve_in_ngspice
 from amcsim.solvers.mvm import MvmSolver
 from amcsim.solvers.surrogate import SurrogateSolver
 from amcsim.specs import Spec
@@ -114,7 +114,7 @@ def validate(
     for g in groups:
         x, spice, linear = (part[g.compared] for part in (g.x, g.samples.x, g.linear))
         errors.append(error_of_error(x, spice, linear))
-        relative.append(np.linalg.norm(x - spice, axis=1) / np.linalg.norm(spice, axis=1))
+        relative.append(relative_distance(x, spice))
     if not any(map(len, errors)):
         raise ValueError("none of the circuits has an answer both in ngspice and in the surrogate")
     rows, columns = max(by_shape, key=lambda shape: by_shape[shape].ids.size)

@@ -17,13 +17,16 @@ import numpy as np
 import pytest
 
 from amcsim._types import F64
-from amcsim.analysis.inv import inv_deck
+from amcsim.analysis.array import array_deck
 from amcsim.netlist.deck import Deck, standalone_text
-from amcsim.nodal.inv import build
+from amcsim.nodal.build import build
 from amcsim.nodal.loop import LoopModel
 from amcsim.realisation import realise
 from amcsim.specs import Spec, preset
 from amcsim.streams import Key
+from amcsim.topology.circuit import Topology
+from amcsim.topology.inv import INV
+from amcsim.topology.mvm import MVM
 
 FOLDER = Path(__file__).parents[2] / "netlists"
 PKU = preset("pku_350nm")
@@ -39,17 +42,26 @@ class Golden:
     a: F64
     b: F64
     seed: int = 0
+    circuit: Topology = INV
 
     def model(self) -> LoopModel:
-        return build(self.spec, realise(self.a, self.spec, Key(self.seed)))
+        return build(self.circuit, self.spec, realise(self.a, self.spec, Key(self.seed)))
 
-    def outputs(self) -> tuple[F64, F64]:
-        """(x, xn) by the nodal model."""
-        u, m = self.model().operating_point(self.b[:, None]).u[:, 0], self.b.size
-        return u[:m], u[m : 2 * m]
+    def outputs(self) -> F64:
+        """Outputs of all amplifiers by the nodal model, those that answer first."""
+        model = self.model()
+        return model.operating_point(self.b[:, None]).u[: model.n, 0]
+
+    def printed(self, values: dict[str, float]) -> F64:
+        """What the deck prints of the answering outputs."""
+        return np.array([values[f"v({self.circuit.outputs[0]}{i})"] for i in range(len(self.a))])
+
+    def exact(self) -> F64:
+        return np.linalg.solve(self.a, self.b) if self.circuit is INV else self.a @ self.b
 
     def deck(self) -> Deck:
-        deck = inv_deck(self.spec, self.model().realisation, self.b, self.outputs(), self.title)
+        r = self.model().realisation
+        deck = array_deck(self.circuit, self.spec, r, self.b, self.outputs(), self.title)
         return replace(deck, step_delay=0.2e-6)
 
 
@@ -76,6 +88,21 @@ GOLDEN = {
         np.select([NEIGHBOURS == 0, NEIGHBOURS == 1, NEIGHBOURS == 2], [1.0, -0.4, 0.1], 0.0),
         np.array([0.05, -0.05, 0.1, 0.0, -0.1, 0.05, 0.02, -0.02]),
         seed=8,
+    ),
+    "mvm_4x6_wired": Golden(
+        "4x6 MVM of preset pku_350nm: 1T1R cells, wired, shared source-lines, write errors and offsets of seed 4",
+        PKU,
+        np.array(
+            [
+                [1.0, -0.5, 0.25, 0.0, 0.75, -0.25],
+                [0.0, 0.5, -1.0, 0.25, -0.5, 0.5],
+                [-0.25, 0.0, 0.5, 1.0, 0.0, -0.75],
+                [0.5, 0.25, 0.0, -0.5, 0.25, 1.0],
+            ]
+        ),
+        np.array([0.2, -0.1, 0.15, 0.1, -0.2, 0.1]),
+        seed=4,
+        circuit=MVM,
     ),
 }
 Printed = tuple[Golden, dict[str, float]]
@@ -107,8 +134,8 @@ def printed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def test_it_prints_the_outputs_of_the_nodal_model(printed: Printed) -> None:
     golden, values = printed
-    x = np.array([values[f"v(x{i})"] for i in range(golden.b.size)])
-    nodal = golden.outputs()[0]
+    x = golden.printed(values)
+    nodal = golden.outputs()[: x.size]
     # what is left is the curvature of the access transistors (2e-5); none where there are none
     assert np.linalg.norm(x - nodal) < 1e-4 * np.linalg.norm(nodal)
 
@@ -119,7 +146,7 @@ def test_it_prints_the_settling_time_of_the_nodal_model(printed: Printed) -> Non
     model = golden.model()
     both = model.operating_point(np.stack([golden.b, np.zeros_like(golden.b)], axis=1)).u
     change = both[:, :1] - both[:, 1:]
-    ratio = np.linalg.norm(both[: golden.b.size, 0]) / np.linalg.norm(change[: golden.b.size, 0])
+    ratio = np.linalg.norm(both[: len(golden.a), 0]) / np.linalg.norm(change[: len(golden.a), 0])
     wanted = model.settling_time(change, 0.01 * float(ratio))[0] + 5e-9  # the ramp's middle
     # 50 ns steps put the crossing of 1 % off by up to a fiftieth of microseconds
     assert values["settling_to_1pct"] == pytest.approx(wanted, rel=0.03)
@@ -129,9 +156,8 @@ def test_the_readme_tells_what_the_decks_print(printed: Printed) -> None:
     golden, values = printed
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     section = text.split(f"## {next(n for n, g in GOLDEN.items() if g is golden)}.cir")[1].split("\n## ")[0]
-    exact = np.linalg.solve(golden.a, golden.b)
     rows = re.findall(r"^    (b|x|exact_x) +=(.*)$", section, flags=re.MULTILINE)
     stated = {key: [float(value) for value in row.split()] for key, row in rows}
-    np.testing.assert_allclose(stated["exact_x"], exact, atol=6e-6)
-    np.testing.assert_allclose(stated["x"], [values[f"v(x{i})"] for i in range(golden.b.size)], atol=1e-5)
+    np.testing.assert_allclose(stated["exact_x"], golden.exact(), atol=6e-6)
+    np.testing.assert_allclose(stated["x"], golden.circuit.sign * golden.printed(values), atol=1e-5)
     np.testing.assert_allclose(stated["b"], golden.b)
