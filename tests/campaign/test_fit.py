@@ -13,7 +13,11 @@ from amcsim.campaign import fit as fit_module
 from amcsim.campaign.design import Campaign
 from amcsim.campaign.fit import fit, measure_amplifier, measure_cell
 from amcsim.campaign.sample import Samples, run_sample
+from amcsim.solvers.nodal import NodalSolver
+from amcsim.solvers.surrogate import SurrogateSolver
 from amcsim.specs import Spec, preset
+from amcsim.status import Status
+from amcsim.streams import Key
 from amcsim.surrogate.model import Surrogate
 
 PKU = preset("pku_350nm")
@@ -128,3 +132,12 @@ def test_a_technology_that_oscillates_gets_no_fast_verdict() -> None:
     design = campaign(OSCILLATING, random=4, ill_conditioned=8)
     surrogate = fit(design, solved(design), "0")
     assert not surrogate.fast_verdict
+    q = np.linalg.qr(Key(0).generator().normal(size=(12, 4, 4)))[0]
+    a = (q * np.geomspace(1.0, 1.0 / 30.0, 4)) @ np.swapaxes(q, 1, 2)
+    answers = [s.program(a, Key(0)).solve(np.ones((12, 4, 1))) for s in _both(surrogate)]
+    assert np.count_nonzero(answers[1].status == Status.UNSTABLE) > 2
+    np.testing.assert_array_equal(answers[0].status, answers[1].status)
+
+
+def _both(surrogate: Surrogate) -> tuple[SurrogateSolver, NodalSolver]:
+    return SurrogateSolver(surrogate, surrogate.spec), NodalSolver(surrogate.spec)
