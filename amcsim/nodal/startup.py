@@ -76,6 +76,11 @@ def start_up(model: LoopModel, b: F64, times: F64) -> F64:
             jac[stage, rows + n] -= 1 - np.tanh((offsets - u[n : 2 * n]) / reach) ** 2
             over = np.maximum(np.abs(u[2 * n : 3 * n]) - 0.9 * op.swing, 0.0) / (0.15 * op.swing)
             jac[stage, stage] -= 3.6 * reach * over**2 / (0.15 * op.swing)
+        if model.ports.cells is not None:  # at the rails their slopes are a hundredfold
+            seen = model.ports.cells.seen[:, : 2 * n]
+            more = seen.T @ (model.bent(u[:, None], b[:, None])[1] * seen)
+            jac[:n, : 2 * n] -= more[:n] if ro > 0 else 0.0
+            jac[n : 2 * n, : 2 * n] -= more[n:]
         matrix: F64 = inverse @ jac
         return matrix
 
@@ -83,7 +88,7 @@ def start_up(model: LoopModel, b: F64, times: F64) -> F64:
         residual,
         (0.0, float(times[-1])),
         np.zeros(4 * n),
-        method="LSODA",
+        method="LSODA" if model.ports.cells is None else "BDF",  # curved cells at the rails: LSODA comes to a halt
         t_eval=times,
         jac=jacobian,
         rtol=1e-6,
