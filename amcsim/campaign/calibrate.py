@@ -110,7 +110,8 @@ def sampled(
         samples = Samples.by_shape(campaign.circuit, ids, map(store.get, ids))
     if failed:
         sample, reason = min(failed.items())
-        say(f"{len(failed)} samples are not_converged, since ngspice failed at every try; sample {sample}: {reason}")
+        many = "1 sample is" if len(failed) == 1 else f"{len(failed)} samples are"
+        say(f"{many} not_converged, since ngspice failed at every try; sample {sample}: {reason}")
     _export(campaign, samples, out / "dataset.nc")
     return samples, resumed
 
