@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import hard_circuits
 import numpy as np
 import pytest
-from hard_circuits import MATRICES, TECHNOLOGIES, TOLERANCE, examine, examined, false_oks, hard, tables, transient_end
+from hard_circuits import MATRICES, TECHNOLOGIES, TOLERANCE, examined, false_oks, hard, tables, transient_end
 
 
-def test_no_ok_is_far_from_where_the_transient_ends() -> None:
-    rows = [examine(number) for number in range(40)]
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    return examined(range(40), workers=2)
+
+
+def test_no_ok_is_far_from_where_the_transient_ends(rows: list[dict[str, Any]]) -> None:
     assert false_oks(rows) == []
     assert sum(row["said"]["ngspice"] == "ok" for row in rows) >= 10
     assert sum("surrogate" in row["said"] for row in rows) >= 10
@@ -35,10 +40,10 @@ def test_the_circuits_are_hard_in_every_way() -> None:
     np.testing.assert_array_equal(hard(7).volts, drawn[7].volts)
 
 
-def test_the_transient_is_that_of_the_drawn_circuit_and_a_false_ok_is_seen() -> None:
+def test_the_transient_is_that_of_the_drawn_circuit_and_a_false_ok_is_seen(rows: list[dict[str, Any]]) -> None:
     """Of a well-behaved circuit the transient ends at ngspice's operating point; a word that is wrong is named."""
-    number = next(n for n in range(100) if hard(n).matrix == "near-singular" and examine(n)["said"]["ngspice"] == "ok")
-    row = examine(number)
+    row = next(row for row in rows if row["matrix"] == "near-singular" and row["said"]["ngspice"] == "ok")
+    number = row["number"]
     end, ripple = transient_end(hard(number))
     assert ripple < TOLERANCE * np.linalg.norm(end)
     np.testing.assert_allclose(hard_circuits.solved(hard(number))["ngspice"][0], end, rtol=0, atol=1e-4)
