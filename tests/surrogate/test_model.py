@@ -117,7 +117,7 @@ def test_another_technology_lies_outside_the_domain(shipped: Surrogate, change: 
 
 @pytest.mark.parametrize("m", [1, 3, 5])
 def test_another_size_lies_outside_the_domain(shipped: Surrogate, m: int) -> None:
-    with pytest.raises(DomainError, match=f"was fitted for sizes 4, not {m}x{m}"):
+    with pytest.raises(DomainError, match=f"was fitted for sizes 4, 8, 16, not {m}x{m}"):
         SurrogateSolver(shipped, PKU).program(np.eye(m), Key(0))
 
 
