@@ -88,6 +88,7 @@ def installed(request: pytest.FixtureRequest, distributions: dict[str, Path], tm
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_an_installed_amcsim_works_from_another_folder_without_the_checkout(installed: Path, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST"))}
 
