@@ -84,14 +84,13 @@ def _fast_verdict(calibration: Calibration) -> str:
 
 
 def _circuits(campaign: Campaign, calibration: Calibration) -> Section:
-    counted: dict[tuple[str, str], np.ndarray] = {}
-    for (m, n), samples in calibration.samples.items():
+    counted: dict[tuple[str, int], np.ndarray] = {}
+    for samples in calibration.samples.values():
         for sample, status in zip(samples.ids.tolist(), samples.status.tolist(), strict=True):
-            kind = campaign.locate(sample)[0], f"{m}x{n}"
-            counted.setdefault(kind, np.zeros(len(Status), np.int64))[status] += 1
+            counted.setdefault(campaign.locate(sample)[:2], np.zeros(len(Status), np.int64))[status] += 1
     rows = [
-        [family, size, count(int(tally.sum())), *(count(int(n)) for n in tally)]
-        for (family, size), tally in counted.items()
+        [family, str(size), count(int(tally.sum())), *(count(int(n)) for n in tally)]
+        for (family, size), tally in sorted(counted.items())
     ]
     return Section(
         "The circuits",
@@ -101,7 +100,10 @@ def _circuits(campaign: Campaign, calibration: Calibration) -> Section:
                 f"on, circuits that are ok; of the others only the status is. Seed {campaign.seed}."
             ),
             table(
-                ["family", "size", "circuits", *map(str, Status)], rows, "Circuits by status in ngspice.", words=(0, 1)
+                ["family", "size", "circuits", *map(str, Status)],
+                rows,
+                "Circuits by status in ngspice; size is the largest side.",
+                words=(0,),
             ),
         ],
     )

@@ -343,7 +343,7 @@ def _check(results: DemoResults) -> Section:
         "The training steps in ngspice",
         [
             paragraph(
-                f"The first {steps} step{'s' if steps > 1 else ''}, {found.leaf_solves} leaf INVs, ran again with "
+                f"The first {f'{steps} steps' if steps > 1 else 'step'}, {found.leaf_solves} leaf INVs, ran again with "
                 f"ngspice in the surrogate's place, on the same written arrays: {count(found.full_solves)} "
                 f"operating points with full refinement, {count(found.single_solves)} with a single pass. "
                 "Refinement hides what a leaf does wrong; a single pass hides nothing, and its updates are off from "

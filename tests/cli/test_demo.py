@@ -15,6 +15,9 @@ from amcsim.cli import app
 
 Amcsim = Callable[..., Any]
 
+pytestmark = pytest.mark.timeout(900)
+"""Twenty seconds on idle cores, but it runs once for all tests here, on busy ones too."""
+
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
