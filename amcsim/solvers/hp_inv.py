@@ -4,8 +4,8 @@
 
 from x = 0, so the first pass is the low-precision answer. Plain refinement (omega = 1) multiplies the residual by
 I - A A_lp^-1 at each pass: it converges from every start iff rho(I - A_lp^-1 A) < 1, and then the error shrinks a pass
-by about the leaf's relative error. Minimal residual takes omega = <r, A d> / <A d, A d>: the residual never grows, and
-passes are fewer, but it stalls where <r, A A_lp^-1 r> vanishes: on bad arrays that plain refinement may still manage.
+by about the leaf's relative error. Minimal residual takes omega = r.(A d) / |A d|^2: the residual never grows, and
+passes are fewer, but it stalls where r.(A A_lp^-1 r) vanishes: on bad arrays that plain refinement may still manage.
 (Zhang et al., "First Demonstration of Second-order Training", Fig. 11d; Higham, "Accuracy and Stability", chapter 12.)
 
 Leaves scale inputs to their own range, so r goes to them as it is. What counts is the residual: a `saturated` or
