@@ -228,7 +228,7 @@ PAGE = """# Hard circuits
 skewed), non-symmetric random, symmetric indefinite, railed (up to five swings, were there no limit); the preset
 `pku_350nm` and changes of it: wires of 10 ohm a cell, poor capacitance (10 kohm inverters, no feedback capacitors),
 sinh cells (V0 = 0.41 V), linear amplifiers; offsets of 0, 0.8 or 5 mV; with and without write errors. Read window
-{window:g} us, settling tolerance {half:g}: with the default of 0.001 settling alone could use up all that is claimed below.
+{window:g} us, settling tolerance {half:g}: at the default of 0.001 settling alone could use up what is claimed below.
 
 Each is solved on `nodal`, on `ngspice` and, where the shipped surrogates cover it, on `surrogate`, and run from rest
 over the read window by a deck of its own in `ngspice -b`, which knows nothing of the verdict. Where every backend finds
