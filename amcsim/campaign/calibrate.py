@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from amcsim.campaign.design import Campaign
 from amcsim.campaign.fit import fit
 from amcsim.campaign.sample import Samples, failed_sample, require_ngspice, run_sample
 from amcsim.ngspice import library_version
-from amcsim.runs import Store, atomic_write, run, run_on_dask, write_manifest
+from amcsim.runs import Store, run, run_on_dask, write_bytes, write_manifest
 from amcsim.surrogate.model import Surrogate, save_surrogate
 
 __all__ = ["Calibration", "calibrate", "sampled"]
@@ -125,37 +126,39 @@ def _export(campaign: Campaign, samples: dict[tuple[int, int], Samples], path: P
     """All samples as NetCDF, sorted by id, one group a matrix shape; no timings, process ids or paths."""
     import xarray as xr
 
-    with atomic_write(path) as temporary:
-        mode: str = "w"
-        for (rows, columns), s in samples.items():
-            r = s.realisation
-            family = np.array([campaign.locate(int(i))[0] for i in s.ids])
-            held = np.array([campaign.held_out(int(i)) for i in s.ids])
-            side = "row" if campaign.circuit == "inv" else "column"
-            dataset = xr.Dataset(
-                {
-                    "a": (("sample", "row", "column"), s.a, {"long_name": "matrix", "units": "1"}),
-                    "g_pos": (("sample", "row", "column"), r.g_pos, {"long_name": "positive array", "units": "S"}),
-                    "g_neg": (("sample", "row", "column"), r.g_neg, {"long_name": "negative array", "units": "S"}),
-                    "offset": (("sample", "row"), r.offset, {"long_name": "amplifier offset", "units": "V"}),
-                    "inverter_offset": (("sample", side), r.inverter_offset, {"units": "V"}),
-                    "inverter_ratio": (("sample", side), r.inverter_ratio, {"units": "1"}),
-                    "volts": (("sample", side), s.volts, {"long_name": "input voltage b", "units": "V"}),
-                    "x": (("sample", "row"), s.x, {"long_name": "output voltage in ngspice", "units": "V"}),
-                    "x_linear": (("sample", "row"), s.linear_answer(campaign.spec), {"units": "V"}),
-                    "status": (("sample",), s.status, {"long_name": "amcsim.status.Status"}),
-                    "reason": (("sample",), s.reason, {"long_name": "amcsim.status.Reason"}),
-                    "family": (("sample",), family),
-                    "held_out": (("sample",), held.astype(np.int8)),
-                },
-                coords={"sample": s.ids},
-                attrs={
-                    "campaign_sha256": campaign.sha256,
-                    "spec": campaign.spec.model_dump_json(),
-                    "schema_version": 1,
-                    **({} if campaign.circuit == "inv" else {"circuit": campaign.circuit}),
-                },
-            )
-            group = f"m{rows}" if rows == columns else f"m{rows}x{columns}"
-            dataset.to_netcdf(temporary, mode=mode, group=group, engine="h5netcdf")  # type: ignore[call-overload]
-            mode = "a"
+    # In memory first: HDF5 crashes the process where the disk fills while it writes.
+    content = BytesIO()
+    mode: str = "w"
+    for (rows, columns), s in samples.items():
+        r = s.realisation
+        family = np.array([campaign.locate(int(i))[0] for i in s.ids])
+        held = np.array([campaign.held_out(int(i)) for i in s.ids])
+        side = "row" if campaign.circuit == "inv" else "column"
+        dataset = xr.Dataset(
+            {
+                "a": (("sample", "row", "column"), s.a, {"long_name": "matrix", "units": "1"}),
+                "g_pos": (("sample", "row", "column"), r.g_pos, {"long_name": "positive array", "units": "S"}),
+                "g_neg": (("sample", "row", "column"), r.g_neg, {"long_name": "negative array", "units": "S"}),
+                "offset": (("sample", "row"), r.offset, {"long_name": "amplifier offset", "units": "V"}),
+                "inverter_offset": (("sample", side), r.inverter_offset, {"units": "V"}),
+                "inverter_ratio": (("sample", side), r.inverter_ratio, {"units": "1"}),
+                "volts": (("sample", side), s.volts, {"long_name": "input voltage b", "units": "V"}),
+                "x": (("sample", "row"), s.x, {"long_name": "output voltage in ngspice", "units": "V"}),
+                "x_linear": (("sample", "row"), s.linear_answer(campaign.spec), {"units": "V"}),
+                "status": (("sample",), s.status, {"long_name": "amcsim.status.Status"}),
+                "reason": (("sample",), s.reason, {"long_name": "amcsim.status.Reason"}),
+                "family": (("sample",), family),
+                "held_out": (("sample",), held.astype(np.int8)),
+            },
+            coords={"sample": s.ids},
+            attrs={
+                "campaign_sha256": campaign.sha256,
+                "spec": campaign.spec.model_dump_json(),
+                "schema_version": 1,
+                **({} if campaign.circuit == "inv" else {"circuit": campaign.circuit}),
+            },
+        )
+        group = f"m{rows}" if rows == columns else f"m{rows}x{columns}"
+        dataset.to_netcdf(content, mode=mode, group=group, engine="h5netcdf")  # type: ignore[call-overload]
+        mode = "a"
+    write_bytes(path, content.getvalue())

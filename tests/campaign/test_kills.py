@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -172,13 +173,14 @@ def test_a_disk_that_fills_ends_in_a_sentence_and_keeps_what_was_committed(
     samples = "\n".join(f"{family} = {count}" for family, count in CAMPAIGN.samples.items())
     design.write_text(f'schema_version = 1\nspec = "pku_350nm"\nsizes = [2, 3]\nseed = 9\n[samples]\n{samples}\n')
     out = tmp_path / "out"
-    done = subprocess.run(
-        [sys.executable, "-m", "amcsim", "calibrate", str(design), "--out", str(out), "--workers", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-    )
+
+    def limited(size: int) -> subprocess.CompletedProcess[str]:
+        """The command, in which no file can grow beyond so many bytes: a write fails as on a full disk."""
+        command = [sys.executable, "-m", "amcsim", "calibrate", str(design), "--out", str(out), "--workers", "1"]
+        limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
+        return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
+
+    done = limited(100_000)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"amcsim: {out}/samples.sqlite cannot be written (")
@@ -191,3 +193,9 @@ def test_a_disk_that_fills_ends_in_a_sentence_and_keeps_what_was_committed(
     calibrate.sampled(CAMPAIGN, out, workers=2, say=said.append)
     assert said == [f"resuming: {kept} of {CAMPAIGN.total} samples are done"]
     assert (out / "dataset.nc").read_bytes() == expected[1]
+    (out / "dataset.nc").unlink()
+    done = limited(20_000)  # HDF5 itself would crash here
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"amcsim: {out}/dataset.nc: cannot be written: File too large"
+    assert not (out / "dataset.nc").exists()
+    assert committed(out, CAMPAIGN.total) == CAMPAIGN.total
