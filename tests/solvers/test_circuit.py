@@ -104,7 +104,9 @@ def test_overload_ends_where_the_nodal_transient_says() -> None:
 
 
 def test_no_operating_point_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(circuit, "operating_points", lambda topology, spec, r, b: np.full((4 * len(b), b.shape[1]), np.nan))
+    monkeypatch.setattr(
+        circuit, "operating_points", lambda topology, spec, r, b: np.full((4 * len(b), b.shape[1]), np.nan)
+    )
     answer = CircuitSolver(PKU).program(np.eye(2), Key(0)).solve(np.ones((2, 1)))
     assert (answer.status.item(), answer.reason.item()) == (Status.NOT_CONVERGED, Reason.NONFINITE)
 

@@ -92,7 +92,7 @@ def test_a_bad_file_is_refused_in_one_sentence(tmp_path: Path, shipped: Surrogat
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(SurrogateFileError, match=r"absent\.json does not exist"):
         load_surrogate(tmp_path / "absent.json")
-    with pytest.raises(SurrogateFileError, match="cannot be read: .*directory"):
+    with pytest.raises(SurrogateFileError, match=r"cannot be read: .*directory"):
         load_surrogate(tmp_path)
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SurrogateFileError, match="cannot be read: 'utf-8' codec"):
