@@ -7,6 +7,7 @@ block before it, its numbers to 2 %.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import io
@@ -170,3 +171,14 @@ def test_every_module_is_on_an_api_page_or_known_to_be_internal_and_names_its_pu
     files = {path.relative_to(REPOSITORY).with_suffix("") for path in (REPOSITORY / "amcsim").rglob("[!_]*.py")}
     modules = {".".join(file.parts) for file in files if file.parts[1] != "cli" and not file.name.startswith("demo_")}
     assert modules - set(listed) == INSIDE
+
+
+def test_no_docstring_holds_what_a_page_would_take_for_html() -> None:
+    found = [
+        f"{path.name}: {tag}"
+        for path in (REPOSITORY / "amcsim").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for tag in re.findall(r"</?[A-Za-z][^>\n]*>", re.sub(r"`[^`]*`", "", node.value.value))
+    ]
+    assert found == []

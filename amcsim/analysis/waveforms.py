@@ -24,7 +24,7 @@ class Waveforms:
     """Instant of the input step, s: settling counts from here."""
 
     def matrix(self, prefix: str) -> F64:
-        """Signals v(<prefix>0), v(<prefix>1), ... as (t, m)."""
+        """Signals `v(<prefix>0)`, `v(<prefix>1)`, ... as (t, m)."""
         start = f"v({prefix}"
         count = sum(name.startswith(start) and name[len(start) : -1].isdigit() for name in self.signals)
         return np.stack([self.signals[f"v({prefix}{i})"] for i in range(count)], axis=1)

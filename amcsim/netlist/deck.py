@@ -59,7 +59,7 @@ class Deck:
 
 
 def opamp_parameters(spec: Spec) -> dict[str, float]:
-    """Parameters of the op-amp sub-circuit circuits/opamp_<model>.lib, offsets apart."""
+    """Parameters of the op-amp sub-circuit `circuits/opamp_<model>.lib`, offsets apart."""
     opamp = spec.opamp
     if opamp.model == "ideal":
         return {"gbw": opamp.gbw}

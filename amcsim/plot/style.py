@@ -107,13 +107,13 @@ def save(fig: Figure, path: str | Path) -> Path:
 
 
 def to_svg(fig: Figure) -> str:
-    """The figure as an <svg> element to put into a page, without the XML prologue."""
+    """The figure as an `<svg>` element to put into a page, without the XML prologue."""
     text = _bytes(fig, "svg").decode()
     return text[text.index("<svg") :].strip()
 
 
 def to_png_uri(fig: Figure) -> str:
-    """The figure as a data URI for an <img> element."""
+    """The figure as a data URI for an `<img>` element."""
     return "data:image/png;base64," + base64.b64encode(_bytes(fig, "png")).decode()
 
 
