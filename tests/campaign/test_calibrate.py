@@ -1,13 +1,9 @@
-"""A campaign leaves the same files whatever interrupts it and however many workers it has."""
+"""What a campaign leaves, the same to the bit however many workers it has; kills are in test_kills.py."""
 
 from __future__ import annotations
 
 import json
-import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -100,47 +96,6 @@ def test_two_workers_leave_what_one_leaves_to_the_bit(tmp_path: Path, undisturbe
     sampled(DESIGN, tmp_path, workers=2)
     assert content(tmp_path) == content(folder)
     assert (tmp_path / "dataset.nc").read_bytes() == (folder / "dataset.nc").read_bytes()
-
-
-def test_a_campaign_killed_part_way_ends_as_if_nothing_had_happened(
-    tmp_path: Path, undisturbed: tuple[Path, Calibration]
-) -> None:
-    """SIGKILL to the parent when ten samples are committed; then the same command again."""
-    folder, one = undisturbed
-    script = tmp_path / "killed.py"
-    script.write_text(
-        textwrap.dedent(f"""
-            import os, signal
-            from pathlib import Path
-            from amcsim.campaign.calibrate import sampled
-            from amcsim.campaign.design import Campaign
-            from amcsim.specs import preset
-
-            done = 0
-
-            def progress(more):
-                global done
-                done += more
-                if done >= 10:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            if __name__ == "__main__":
-                design = Campaign(schema_version=1, spec=preset("pku_350nm"), sizes=(2, 4), seed=5, samples={SAMPLES})
-                sampled(design, Path({str(tmp_path / "out")!r}), workers=2, progress=progress)
-        """)
-    )
-    assert subprocess.run([sys.executable, str(script)], check=False).returncode == -signal.SIGKILL
-    out = tmp_path / "out"
-    assert not (out / "dataset.nc").exists()
-    assert not (out / "surrogate.json").exists()
-    steps: list[int] = []
-    resumed = calibrate(DESIGN, out, workers=2, progress=steps.append)
-    assert 10 <= resumed.resumed < DESIGN.total
-    assert steps[0] == resumed.resumed
-    assert sum(steps) == DESIGN.total
-    assert content(out) == content(folder)
-    assert (out / "dataset.nc").read_bytes() == (folder / "dataset.nc").read_bytes()
-    assert resumed.surrogate == one.surrogate
 
 
 def test_the_folder_of_another_campaign_is_refused(undisturbed: tuple[Path, Calibration]) -> None:
