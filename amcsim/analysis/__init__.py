@@ -1,1 +1,4 @@
-"""What ngspice is asked about a circuit, and typed results of it: operating points, transients, named measures."""
+"""What ngspice is asked about a circuit, and typed results of it: operating points, transients, named measures.
+
+Public are the names in `__all__` of: array (any topology), inv, waveforms.
+"""
