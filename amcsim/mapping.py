@@ -74,6 +74,7 @@ def voltage_scale(inverse: F64, b: F64, spec: Spec) -> F64:
     inverse: of `inverse_for_ranging`, (*batch, m, m); b: (*batch, m, k). It stands for a host that finds the exponent
     of its programmable-gain input by halving and doubling; those short probing solves are not counted.
     Inputs stay within cell.v_read_max and the DAC's full scale, outputs within HEADROOM of v_read_max and of the ADC's.
+    NaN where no such power of two exists: below 1e-301, or where the prediction overflows.
     """
     limit = spec.cell.v_read_max
     return _power_of_two(inverse @ b, b, min(limit, spec.converters.adc_full_scale or limit), spec)
@@ -93,5 +94,6 @@ def _power_of_two(predicted: F64, b: F64, out: float, spec: Spec) -> F64:
     into = (1 - 1e-12) * min(limit, spec.converters.dac_full_scale or limit)  # rounding must not pass a bound
     need = np.maximum(np.abs(b).max(axis=-2) / into, np.abs(predicted).max(axis=-2) / (HEADROOM * out))
     exponent = np.frexp(need)[1]  # 0 where there is nothing to scale
-    scale: F64 = np.ldexp(1.0, np.minimum(-exponent, 1000))  # denormal inputs stay small rather than overflow
-    return scale
+    scale: F64 = np.ldexp(1.0, -np.maximum(exponent, -1000))
+    # A column scaled by less than it needs would sink below the amplifiers' offsets and come back as their noise.
+    return np.where((exponent >= -1000) & (need < np.inf), scale, np.nan)

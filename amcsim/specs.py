@@ -15,6 +15,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SCHEMA_VERSION = 1
+LARGEST_FILE = 1 << 20
+"""Bytes of a spec or campaign file; a longer one, or a device without an end, is no such file."""
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -30,6 +32,7 @@ __all__ = [
     "preset",
     "preset_names",
     "preset_sources",
+    "read_toml",
 ]
 
 
@@ -39,7 +42,7 @@ class SpecError(ValueError):
 
 class _Section(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, strict=False, use_attribute_docstrings=True
+        frozen=True, extra="forbid", allow_inf_nan=False, strict=True, use_attribute_docstrings=True
     )
 
 
@@ -167,6 +170,12 @@ class ProgrammingSpec(_Section):
     """Fraction of cells stuck at g_max."""
     stuck_off: float = Field(0.0, ge=0.0, le=1.0)
     """Fraction of cells stuck at g_min."""
+
+    @model_validator(mode="after")
+    def _fractions(self) -> ProgrammingSpec:
+        if self.stuck_on + self.stuck_off > 1.0:
+            raise ValueError(f"stuck_on + stuck_off = {self.stuck_on + self.stuck_off:g}: no more than 1 of all cells")
+        return self
 
 
 class ConverterSpec(_Section):
@@ -316,10 +325,10 @@ def load_spec(source: str | Path) -> Spec:
         return preset(source)
     path = Path(source)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
     except FileNotFoundError:
         raise SpecError(f"spec {str(source)!r} is neither a file nor a preset ({', '.join(_PRESETS)})") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SpecError(f"spec file {path} cannot be read: {_first_line(error)}") from None
     base = data.pop("base", None)
     if base is not None:
@@ -334,7 +343,22 @@ def load_spec(source: str | Path) -> Spec:
         data = merged
     elif "schema_version" not in data:
         raise SpecError(f"{path}: schema_version is missing; this release reads schema_version = {SCHEMA_VERSION}")
+    version = data.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION or not isinstance(version, int) or isinstance(version, bool):
+        raise SpecError(f"{path}: schema_version = {version!r}; this release reads schema_version = {SCHEMA_VERSION}")
     return _validated(data, str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file of up to LARGEST_FILE bytes. Raises OSError, and ValueError for all else."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"it is longer than {LARGEST_FILE} bytes")
+    try:
+        return tomllib.loads(content.decode())
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
 
 
 def _validated(data: Mapping[str, Any], where: str) -> Spec:

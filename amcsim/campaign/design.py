@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 import zlib
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from amcsim._types import F64
 from amcsim.campaign.families import draw_system, families_of, leaf_blocks
-from amcsim.specs import Spec, load_spec, preset_names, sentence
+from amcsim.specs import Spec, load_spec, preset_names, read_toml, sentence
 from amcsim.streams import Key
 
 __all__ = ["Campaign", "CampaignError", "load_campaign", "load_recorded"]
@@ -126,10 +125,10 @@ def load_campaign(path: Path | str) -> Campaign:
     """
     path = Path(path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
     except FileNotFoundError:
         raise CampaignError(f"campaign file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise CampaignError(f"campaign file {path} cannot be read: {str(error).splitlines()[0]}") from None
     name = data.get("spec")
     if not isinstance(name, str):

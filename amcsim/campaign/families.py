@@ -81,7 +81,10 @@ def leaf_blocks(systems: Mapping[str, F64], m: int) -> F64:
     """
     found = []
     for name in sorted(systems):
-        a = np.asarray(systems[name], dtype=np.float64)
+        a = np.asarray(systems[name])
+        if a.dtype.kind not in "fiu" or not np.isfinite(a).all():
+            raise ValueError(f"the array {name} holds {a.dtype} or NaN, not finite real numbers")
+        a = a.astype(np.float64, copy=False)
         if a.ndim < 2 or a.shape[-1] != a.shape[-2] or a.shape[-1] < m:
             continue
         arrays = BlockAmc(Exact(), leaf=m).program(a.reshape(-1, *a.shape[-2:]), Key(0)).arrays or ()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 __all__ = [
     "Json",
@@ -27,8 +29,31 @@ __all__ = [
     "command",
 ]
 
+
+class _Sentences(TyperGroup):
+    """Wrong options and arguments, too, end as one sentence on standard error."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **extra: Any) -> Any:
+        """Run and exit, as in the parent class."""
+        try:
+            code = super().main(args, prog_name, *rest[:1], **extra | {"standalone_mode": False})
+        except typer.Abort:
+            typer.echo("amcsim: aborted", err=True)
+            code = 1
+        except Exception as error:
+            if not hasattr(error, "format_message"):
+                raise
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()  # type: ignore[attr-defined]
+            else:
+                typer.echo(f"amcsim: {' '.join(error.format_message().split())}", err=True)
+            code = error.exit_code  # type: ignore[attr-defined]
+        sys.exit(code)
+
+
 app = typer.Typer(
     name="amcsim",
+    cls=_Sentences,
     help="SPICE-level co-simulation of analog matrix computing with RRAM.",
     no_args_is_help=True,
     add_completion=False,

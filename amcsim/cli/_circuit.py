@@ -65,7 +65,10 @@ def drawn(circuit: str, matrix: str, rhs: str, spec: str, seed: int) -> Drawn:
         raise ValueError(f"right-hand side {rhs} has {b.shape[1]} columns; this command takes one")
     technology = load_spec(spec)
     handle = nodal_array(circuit, technology, a, realise(a, technology, Key(seed)))
-    volts, unit = handle.inputs(b.reshape(-1, 1))
+    with np.errstate(all="ignore"):
+        volts, unit = handle.inputs(b.reshape(-1, 1))
+    if not (np.isfinite(volts).all() and np.isfinite(unit).all()):
+        raise ValueError(f"right-hand side {rhs}: no voltage stands for numbers as small or large beside this matrix")
     model = handle.models[()]
     point = model.operating_point(volts)
     expected = point.u[: model.n, 0] if point.converged[0] else np.zeros(model.n)

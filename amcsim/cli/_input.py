@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from amcsim._types import F64
 from amcsim.mapping import check_matrix
 
-__all__ = ["check_output", "load_matrix", "load_problem", "load_rhs", "load_systems"]
+__all__ = ["check_folder", "check_output", "load_matrix", "load_problem", "load_rhs", "load_systems"]
 
 _MAGIC = b"\x93NUMPY"
 _ENDINGS = (".npy", ".csv", ".txt")
@@ -58,7 +59,7 @@ def load_systems(path: Path, circuit: str = "inv") -> tuple[F64, F64]:
     what, square = f"matrices {path}", circuit == "inv"
     wanted = "(k, m, m) and (k, m)" if square else "(k, m, n) and (k, n)"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.lib.npyio.NpzFile(raw, allow_pickle=False) as file:
             a, b = file["a"], file["b"]
     except FileNotFoundError:
         raise ValueError(f"{what} do not exist") from None
@@ -75,10 +76,28 @@ def check_output(path: Path, endings: tuple[str, ...] = ()) -> None:
     """Raise ValueError unless `path` can be written, one of `endings` given, before the work starts."""
     if endings and path.suffix.lower() not in endings:
         raise ValueError(f"output {path}: the ending must be one of {', '.join(endings)}")
-    if path.is_dir():
-        raise ValueError(f"output {path} is a folder; give a file")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"output {path}: the folder {path.absolute().parent} does not exist")
+    try:
+        if path.is_dir():
+            raise ValueError(f"output {path} is a folder; give a file")
+        if not path.absolute().parent.is_dir():
+            raise ValueError(f"output {path}: the folder {path.absolute().parent} does not exist")
+        if path.is_file() or not path.exists():  # not so a device or a pipe
+            with tempfile.TemporaryFile(dir=path.absolute().parent):
+                return
+    except OSError as error:
+        raise ValueError(f"output {str(path)[:80]!r} cannot be written: {error.strerror}") from None
+
+
+def check_folder(path: Path) -> None:
+    """Raise ValueError unless a command can fill the folder `path`, or make it, before the work starts."""
+    try:
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"--out {path} is a file; give a folder")
+        there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+        with tempfile.TemporaryFile(dir=there):
+            return
+    except OSError as error:
+        raise ValueError(f"--out {str(path)[:80]!r} cannot be filled: {error.strerror}") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -39,12 +39,12 @@ def calibrate(
 
     from amcsim.campaign.calibrate import calibrate as run
     from amcsim.campaign.design import load_campaign
+    from amcsim.cli._input import check_folder
     from amcsim.cli._output import number, print_json, print_lines
     from amcsim.report.calibration import write_report
     from amcsim.runs import default_workers, progress
 
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; give a folder")
+    check_folder(out)
     plan = load_campaign(campaign)
     if scheduler is not None and workers is not None:
         raise ValueError("--workers and --scheduler exclude each other: a scheduler has its own workers")

@@ -36,7 +36,8 @@ def data(
     from amcsim.streams import Key
     from amcsim.training.data import CACHE_FILE, cache_folder, load
 
-    typer.echo(f"preparing {name} ...", err=True)
+    if name == "letters" and emnist is None and not (cache_folder() / CACHE_FILE).exists():
+        typer.echo("fetching the letters ...", err=True)
     found = load(name, Key(0), emnist)
     where = str(emnist) if emnist else str(cache_folder() / CACHE_FILE)
     result = {

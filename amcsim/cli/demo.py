@@ -37,13 +37,13 @@ def demo(
     import shlex
     import sys
 
+    from amcsim.cli._input import check_folder
     from amcsim.cli._output import print_json, print_lines
     from amcsim.report.demo import QUICK, DemoConfig, claims, run_demo
     from amcsim.report.demo_page import write_demo
     from amcsim.runs import default_workers
 
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; give a folder")
+    check_folder(out)
     settings: dict[str, Any] = {"seed": seed, "data": data, "workers": min(default_workers(), 4)}
     words = shlex.join(["amcsim", *sys.argv[1:]])
     results = run_demo(DemoConfig(**settings | (QUICK if quick else {})), out, command=words)

@@ -12,7 +12,7 @@ from amcsim._types import F64, I64
 from amcsim.mapping import check_matrix, matrix_scale, product_scale
 from amcsim.realisation import realise
 from amcsim.solvers.analog import ArrayProgrammed, quantise
-from amcsim.solvers.base import Counts
+from amcsim.solvers.base import NO_ANSWER, SEVERITY, Counts
 from amcsim.solvers.circuit import CircuitArray
 from amcsim.solvers.nodal import NodalArray
 from amcsim.solvers.surrogate import SurrogateArray
@@ -76,6 +76,8 @@ class MvmProgrammed(ArrayProgrammed):
         outputs, status, reason = self.answer(volts)
         conv = self.spec.converters
         y = quantise(outputs, conv.adc_bits, conv.adc_full_scale or self.spec.opamp.swing) / unit
+        lost = ~np.isfinite(y).all(axis=-2) & (SEVERITY[status] < NO_ANSWER)  # a product beyond the range of floats
+        status, reason = np.where(lost, Status.NOT_CONVERGED, status), np.where(lost, Reason.NONFINITE, reason)
         asked = np.asarray(v.any(axis=-2))
         if not asked.all():
             y = np.where(asked[..., None, :], y, 0.0)

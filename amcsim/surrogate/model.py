@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from amcsim._types import F64
-from amcsim.specs import Spec, sentence
+from amcsim.specs import LARGEST_FILE, Spec, sentence
 
 __all__ = [
     "CellLaw",
@@ -85,7 +85,7 @@ class Domain(_Part):
     """Smallest realised device conductance, S."""
     g_max: float
     """Largest realised device conductance, S."""
-    v_max: float
+    v_max: float = Field(gt=0)
     """Largest output or input voltage, V."""
 
 
@@ -181,13 +181,19 @@ def load_surrogate(path: Path | str) -> Surrogate:
     """Read a surrogate file. Raises SurrogateFileError, one sentence."""
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise ValueError(f"it is longer than {LARGEST_FILE} bytes")
+        data = json.loads(content.decode())
     except FileNotFoundError:
         raise SurrogateFileError(f"surrogate file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except RecursionError:
+        raise SurrogateFileError(f"surrogate file {path} cannot be read: its values are nested too deeply") from None
+    except (OSError, ValueError) as error:
         raise SurrogateFileError(f"surrogate file {path} cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
-        found = data.get("schema_version") if isinstance(data, dict) else None
+    found = data.get("schema_version") if isinstance(data, dict) else None
+    if found != SCHEMA_VERSION or isinstance(found, bool):
         raise SurrogateFileError(
             f"{path}: schema_version = {found!r}; this release reads schema_version = {SCHEMA_VERSION}"
         )

