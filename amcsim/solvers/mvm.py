@@ -118,8 +118,9 @@ class _Exact(MvmProgrammed):
     def multiply(self, v: F64) -> Product:
         """A v."""
         y = self.a @ np.asarray(v, dtype=np.float64)
-        none = np.zeros(y.shape[:-2] + y.shape[-1:], dtype=np.int64)
-        return Product(y, none, none, Counts())
+        lost = ~np.isfinite(y).all(axis=-2)  # beyond the range of floats
+        status, reason = np.where(lost, Status.NOT_CONVERGED, 0), np.where(lost, Reason.NONFINITE, 0)
+        return Product(y, status, reason, Counts())
 
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
         """See ArrayProgrammed."""
