@@ -125,7 +125,7 @@ def test_damaged_archives_of_recorded_systems_are_refused_in_one_sentence(write:
     with pytest.raises(CampaignError, match="the recorded systems hold no leaf of size 4"):
         load_campaign(path)
     np.savez(systems, fc_A_matrix=np.full((8, 8), np.nan))
-    with pytest.raises(CampaignError, match="holds .*NaN"):
+    with pytest.raises(CampaignError, match=r"holds .*NaN"):
         load_campaign(path)
 
 
