@@ -13,6 +13,7 @@ import importlib
 import io
 import json
 import math
+import os
 import re
 import shlex
 import subprocess
@@ -182,3 +183,16 @@ def test_no_docstring_holds_what_a_page_would_take_for_html() -> None:
         for tag in re.findall(r"</?[A-Za-z][^>\n]*>", re.sub(r"`[^`]*`", "", node.value.value))
     ]
     assert found == []
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_takes_nothing_from_elsewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, timeout=200, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > 15
+    outside = re.compile(
+        r"""<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=["']?(?:https?:)?//|url\(["']?https?:"""
+    )
+    for file in (*pages, *tmp_path.rglob("*.css")):
+        assert outside.findall(file.read_text(encoding="utf-8")) == [], file.name
