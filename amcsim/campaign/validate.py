@@ -102,12 +102,14 @@ def validate(
     whole_range = np.array([spec.cell.g_min, spec.cell.g_max])
     for shape in {a.shape for a, _, _ in systems}:
         surrogate.require(spec, shape, whole_range, circuit)
-    results, elapsed = [], 0.0
-    for i, system in enumerate(systems):
+    found, elapsed = {}, 0.0
+    # one shape after the other: ngspice keeps one circuit loaded
+    for done, i in enumerate(sorted(range(len(systems)), key=lambda i: systems[i][0].shape), 1):
         begin = time.perf_counter()
-        results.append(solve_in_ngspice(circuit, spec, *system))
+        found[i] = solve_in_ngspice(circuit, spec, *systems[i])
         elapsed += time.perf_counter() - begin
-        progress(i + 1)
+        progress(done)
+    results = [found[i] for i in range(len(systems))]
     by_shape = Samples.by_shape(circuit, range(len(results)), results)
     groups = tuple(Group(s, *answers(surrogate, spec, s), s.linear_answer(spec)) for s in by_shape.values())
     errors, relative = [], []
