@@ -19,7 +19,7 @@ demo: .venv/.stamp
 	$(BIN)/amcsim demo --out demo
 
 test: .venv/.stamp
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile
 
 slow: .venv/.stamp
 	$(BIN)/pytest -q -m slow
