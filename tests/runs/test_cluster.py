@@ -123,9 +123,7 @@ def test_an_exception_names_its_item(dask: Any) -> None:
 def test_workers_of_several_threads_are_refused() -> None:
     with (
         local_cluster(workers=1, threads=2) as dask,
-        pytest.raises(
-            WorkerFailure, match=r"^the Dask worker tcp:.* has 2 threads: start workers with --nthreads 1$"
-        ),
+        pytest.raises(WorkerFailure, match=r"^the Dask worker tcp:.* has 2 threads: start workers with --nthreads 1$"),
     ):
         collect(dask, run_tasks.misbehave, ["fine"])
 
