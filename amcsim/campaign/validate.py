@@ -26,6 +26,8 @@ _VALIDATION_STREAM = 2**31
 """First number of the path of validation streams; campaigns use the sample ids, all below it."""
 _REPEATED_SOLVES = 200_000
 _PROGRAMMED = 20_000
+_BLOCK = 4_000
+"""Arrays programmed in one call: their intermediate results stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ def _rates(surrogate: Surrogate, spec: Spec, a: F64, b: F64, key: Key) -> dict[s
 
     tiles = -(-_PROGRAMMED // len(a))
     many, rhs = np.tile(a, (tiles, 1, 1)), np.tile(b, (tiles, 1))[..., None]
-    programmed = fastest(lambda: program(many)(rhs))
+    blocks = [slice(k, k + _BLOCK) for k in range(0, len(many), _BLOCK)]
+    programmed = fastest(lambda: [program(many[block])(rhs[block]) for block in blocks])
     solve = program(a)
     solve(b[..., None])
     vectors = np.moveaxis(key.generator().standard_normal((-(-_REPEATED_SOLVES // len(a)), *b.shape)), 0, -1)

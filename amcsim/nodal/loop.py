@@ -262,10 +262,14 @@ class LoopModel:
     def step_residue(self, u: F64, times: F64) -> F64:
         """u(t) - u(inf) of the linearised circuit after a step from rest to u, (t, 4N, k); stable circuits only."""
         mu, vectors = self._modes
-        weights = np.linalg.lstsq(vectors, -u.astype(np.complex128), rcond=None)[0]
+        rhs = -u.astype(np.complex128)
+        try:
+            weights = np.linalg.solve(vectors, rhs)
+        except np.linalg.LinAlgError:  # a defective matrix has no full set of modes
+            weights = np.linalg.lstsq(vectors, rhs, rcond=None)[0]
         slow = np.abs(mu) > 1e-9 * np.abs(mu).max(initial=1e-300)
         decay = np.exp(np.outer(times, 1.0 / mu[slow]))
-        residue: F64 = np.einsum("im,tm,mk->tik", vectors[:, slow], decay, weights[slow], optimize=True).real
+        residue: F64 = ((vectors[:, slow] * decay[:, None, :]) @ weights[slow]).real
         return residue
 
     @cached_property
