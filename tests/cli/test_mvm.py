@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from amcsim.campaign import validate as validate_module
 from amcsim.ngspice.batch import ngspice_path
 
 Amcsim = Callable[..., Any]
@@ -79,7 +80,9 @@ def test_waves_settle_at_the_product(amcsim: Amcsim, product: list[str], tmp_pat
     assert (tmp_path / "w.csv").read_text().startswith("time_s,v(y0),v(y1),v(y2),v(sl0)")
 
 
-def test_validate_and_calibrate_take_products(amcsim: Amcsim, tmp_path: Path) -> None:
+def test_validate_and_calibrate_take_products(amcsim: Amcsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate_module, "_REPEATED_SOLVES", 100)  # rates are not looked at
+    monkeypatch.setattr(validate_module, "_PROGRAMMED", 100)
     campaign = tmp_path / "campaign.toml"
     campaign.write_text(
         'schema_version = 1\ncircuit = "mvm"\nspec = "ideal"\nsizes = [2]\nseed = 1\n[samples]\nsparse = 12\n'
