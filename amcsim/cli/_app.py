@@ -118,7 +118,8 @@ def _end(error: Exception) -> NoReturn:
     code = 1
     kind = type(error).__name__
     if isinstance(error, ModuleNotFoundError):
-        extra = "amcsim[training]" if error.name == "torch" else error.name
+        extras = {"torch": "amcsim[training]", "distributed": "amcsim[cluster]"}
+        extra = extras.get(error.name or "", error.name)
         sentence = f"this command needs the Python package {error.name}: pip install '{extra}'"
     elif isinstance(error, ValueError) and kind not in ("LinAlgError", "StoreFullError"):
         code = 2

@@ -60,6 +60,8 @@ _CHUNK_SECONDS, _CHUNK_ITEMS = 0.1, 64
 """Cheap items are sent by the chunk of about so long and at most so many; results still come back one by one."""
 _LOOK_SECONDS = 0.5
 """How often dead workers are looked for whose socket a child of theirs keeps open."""
+_FROZEN_SECONDS = 3.0
+"""A look that comes so late means that all of this was stopped (a suspended machine, say): no one's time runs then."""
 _GROWTH = 512 << 20
 """Bytes by which the resident memory of a worker may have grown since its first chunk before it is replaced."""
 
@@ -180,8 +182,13 @@ class Pool:
                 self._start()
             for worker in [worker for worker in self.staff if worker.ready and not worker.pending]:
                 self._feed(worker)
-            soonest = min((worker.deadline for worker in self.staff), default=0.0) - time.monotonic()
+            now = time.monotonic()
+            soonest = min((worker.deadline for worker in self.staff), default=0.0) - now
             heard = wait([worker.pipe for worker in self.staff], min(max(soonest, 0.0), _LOOK_SECONDS))
+            waited = time.monotonic() - now
+            if waited > _FROZEN_SECONDS:
+                for worker in self.staff:
+                    worker.deadline += waited
             for worker in list(self.staff):
                 if worker.pipe in heard:
                     self._listen(worker)

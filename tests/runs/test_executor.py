@@ -134,6 +134,29 @@ def test_an_item_that_fails_at_every_try_is_named_and_the_others_are_done(tmp_pa
     assert sum(steps) == len(payloads)
 
 
+@pytest.mark.slow
+def test_time_does_not_run_while_all_is_stopped(tmp_path: Path) -> None:
+    """As on a machine that is suspended: parent and worker stand still for longer than an item may take."""
+    script = f"""
+import sys
+sys.path.insert(0, {str(SCRIPT.parent)!r})
+import run_tasks
+from amcsim.runs import run
+run(run_tasks.solve, [(7, 7)], workers=1, on_result=lambda n, _: print(n), retries=0, timeout=3.0,
+    kwargs={{"pids": {str(tmp_path / "pids")!r}, "pause": 2.0}})
+"""
+    (tmp_path / "pids").mkdir()
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert until(lambda: bool(workers_of(tmp_path)))
+    stopped = [process.pid, *workers_of(tmp_path)]
+    for signal_, pause in ((signal.SIGSTOP, 6.0), (signal.SIGCONT, 0.0)):
+        for pid in stopped:
+            os.kill(pid, signal_)
+        time.sleep(pause)
+    assert process.communicate()[0] == "7\n"
+    assert process.returncode == 0
+
+
 def test_a_worker_that_gives_up_is_replaced_and_its_item_tried_again(tmp_path: Path) -> None:
     payloads = ["fine", "give up once", "give up", "hunger", *["fine"] * 20]
     failed: dict[int, str] = {}
