@@ -52,6 +52,7 @@ def test_the_surrogate_is_much_nearer_to_the_circuit_than_the_linear_answer(held
     assert held_out.errors.max() < 0.05
 
 
+@pytest.mark.slow
 def test_rates_are_far_above_those_of_ngspice(held_out: Validation) -> None:
     """Loose floors: the machine may be shared. `test_rates_reach_the_target` has the promise."""
     assert held_out.rates["surrogate_solves_per_s"] > 1e5
