@@ -39,10 +39,10 @@ def digital(data: str, seed: int) -> TrainResult:
 
 @lru_cache(maxsize=16)
 def analog(data: str, seed: int) -> tuple[TrainResult, float]:
-    """Fifty epochs through the surrogate, and the seconds they took."""
-    begin = time.perf_counter()
+    """Fifty epochs through the surrogate, and the seconds of the one core that they took."""
+    begin = time.process_time()
     result, _ = through("surrogate", data=data, seed=seed)
-    return result, time.perf_counter() - begin
+    return result, time.process_time() - begin
 
 
 def compare(data: str, seed: int) -> None:
@@ -65,7 +65,7 @@ def test_fifty_epochs_spend_what_the_paper_spends() -> None:
     assert counts["digital_fallbacks"] <= 2
     assert result.iterations_mean == counts["analog_solves"] / 13_900
     assert 5 < result.iterations_mean < 15
-    assert seconds < 120  # a shared machine; `test_training_takes_twenty_seconds` has the promise
+    assert seconds < 60  # a shared machine; `test_training_takes_twenty_seconds` has the promise
 
 
 @pytest.mark.parametrize("schedule", ["paper", "reuse"])
@@ -108,7 +108,7 @@ def test_five_seeds_on_letters_and_on_digits(data: str, seed: int) -> None:
 
 @pytest.mark.slow
 def test_training_takes_twenty_seconds() -> None:
-    """50 epochs on one core of an otherwise idle machine."""
+    """50 epochs, in seconds of one core."""
     assert analog("digits", 0)[1] <= 20.0
 
 
