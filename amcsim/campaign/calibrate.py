@@ -15,7 +15,7 @@ from amcsim.campaign.design import Campaign
 from amcsim.campaign.fit import fit
 from amcsim.campaign.sample import Samples, failed_sample, require_ngspice, run_sample
 from amcsim.ngspice import library_version
-from amcsim.runs import Store, run, run_on_dask, write_bytes, write_manifest
+from amcsim.runs import Store, check_scheduler, run, run_on_dask, write_bytes, write_manifest
 from amcsim.surrogate.model import Surrogate, save_surrogate
 
 __all__ = ["Calibration", "calibrate", "sampled"]
@@ -76,6 +76,8 @@ def sampled(
     Raises StoreError (a store of another campaign or ngspice, a full disk), TaskError, WorkerFailure, NgspiceError,
     OSError; committed samples stay in every case.
     """
+    if scheduler is not None:
+        check_scheduler(scheduler)
     version = library_version()
     out.mkdir(parents=True, exist_ok=True)
     ids = range(campaign.total)

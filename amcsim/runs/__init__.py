@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cluster import run_on_dask
+from .cluster import check_scheduler, run_on_dask
 from .executor import default_workers, run
 from .files import atomic_write, json_text, plain, write_bytes, write_json, write_text
 from .manifest import write_manifest
@@ -19,6 +19,7 @@ __all__ = [
     "TaskError",
     "WorkerFailure",
     "atomic_write",
+    "check_scheduler",
     "default_workers",
     "json_text",
     "plain",

@@ -11,6 +11,7 @@ with Dask's own TLS.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import Counter, deque
@@ -27,12 +28,13 @@ from .pool import Item, Limits, Pool, TaskError, WorkerFailure
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["run_on_dask"]
+__all__ = ["check_scheduler", "run_on_dask"]
 
 R = TypeVar("R")
 Answer = tuple[Literal["result", "failure", "error"], int, Any]
 """What came of an item: its result, the reason why there is none, or (sentence, traceback) of an exception."""
 
+_ADDRESS = re.compile(r"(?:(?:tcp|tls|ws|wss|ucx)://)?(?:\[[\w:.%]+\]|[\w.-]+):(\d{1,5})", re.ASCII)
 _CONNECT_SECONDS = 10.0
 _LONELY_SECONDS = 60.0
 """How long a scheduler may be without workers."""
@@ -69,6 +71,7 @@ def run_on_dask(
     Raises TaskError and ValueError as `run`, and WorkerFailure also where the scheduler does not answer or is lost,
     has no workers for a minute, or has workers that cannot be used; all results that came before are kept.
     """
+    check_scheduler(scheduler)
     limits = Limits(timeout=timeout, retries=retries, memory_limit=memory_limit, recycle_items=recycle_items)
     failures: dict[int, str] = {}
     done, failed = settle(on_result, on_failure, failures, progress)
@@ -85,6 +88,15 @@ def run_on_dask(
     if failures:
         number, reason = next(iter(failures.items()))
         raise WorkerFailure(f"item {number} failed in each of {retries + 1} tries: {reason}", failures)
+
+
+def check_scheduler(address: str) -> None:
+    """Raises ValueError for what cannot be the address of a Dask scheduler."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None or not 0 < int(match[1]) < 65536:
+        raise ValueError(
+            f"{address!r} is not the address of a Dask scheduler: write tcp://HOST:PORT, the port from 1 to 65535"
+        )
 
 
 @dataclass(frozen=True)
@@ -115,8 +127,6 @@ def _client(scheduler: str) -> Iterator[Client]:
             client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False, name="amcsim")
         except OSError as error:
             raise WorkerFailure(f"no Dask scheduler answers at {scheduler}: {error}", {}) from None
-        except ValueError as error:
-            raise ValueError(f"{scheduler!r} is not the address of a Dask scheduler: {error}") from None
         with client.as_current():
             yield client
     finally:

@@ -168,6 +168,12 @@ def test_another_ngspice_in_a_worker_is_refused(tmp_path: Path, monkeypatch: pyt
         calibrate.sampled(CAMPAIGN, tmp_path, workers=1)
 
 
+def test_a_bad_address_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not the address of a Dask scheduler"):
+        calibrate.sampled(CAMPAIGN, tmp_path / "out", workers=0, scheduler="nonsense")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_disk_that_fills_ends_in_a_sentence_and_keeps_what_was_committed(
     tmp_path: Path, expected: tuple[Shaped, bytes]
 ) -> None:

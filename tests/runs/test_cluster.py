@@ -139,8 +139,11 @@ def test_no_scheduler_no_workers_and_a_lost_scheduler_are_sentences(monkeypatch:
     monkeypatch.setattr(cluster, "_LONELY_SECONDS", 0.5)
     with pytest.raises(WorkerFailure, match=r"^no Dask scheduler answers at tcp://127\.0\.0\.1:9: "):
         collect("tcp://127.0.0.1:9", run_tasks.misbehave, ["fine"])
-    with pytest.raises(ValueError, match=r"^'nonsense' is not the address of a Dask scheduler: "):
-        collect("nonsense", run_tasks.misbehave, ["fine"])
+    for address in ("nonsense", "tcp://", "tcp://host", "http://host:1", "host:70000", "a b:1", "host:1\n", ""):
+        with pytest.raises(ValueError, match=r"is not the address of a Dask scheduler: write tcp://HOST:PORT"):
+            collect(address, run_tasks.misbehave, ["fine"])
+    for address in ("host:8786", "tls://a-b.example.org:1", "tcp://[::1]:8786", "127.0.0.1:65535"):
+        cluster.check_scheduler(address)
     with local_cluster(workers=0) as dask, pytest.raises(WorkerFailure, match=r"has no workers$"):
         collect(dask, run_tasks.misbehave, ["fine"])
     with local_cluster(workers=1) as dask:
