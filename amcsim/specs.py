@@ -372,6 +372,7 @@ def sentence(error: ValidationError) -> str:
     """The first problem of a pydantic error as one sentence: key, what is wrong, value, allowed range."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"]) or "file"
+    key = key[:80] if key.isprintable() else repr(key)[:80]
     value = first.get("input")
     if first["type"] == "extra_forbidden":
         return f"{key} is not a known key"

@@ -114,7 +114,8 @@ def _end(error: Exception) -> NoReturn:
     """Exit with the error's sentence; AMCSIM_DEBUG=1 shows the traceback instead."""
     if os.environ.get("AMCSIM_DEBUG") or (isinstance(error, OSError) and error.errno == errno.EPIPE):
         raise error
-    sentence = " ".join(str(error).split())
+    # A name may hold anything: no escape sequence of it reaches the terminal.
+    sentence = " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in str(error)).split())
     code = 1
     kind = type(error).__name__
     if isinstance(error, ModuleNotFoundError):
