@@ -16,6 +16,7 @@ __all__ = [
     "HEADROOM",
     "check_matrix",
     "inverse_for_ranging",
+    "largest",
     "matrix_scale",
     "product_scale",
     "to_conductances",
@@ -51,6 +52,12 @@ def to_conductances(a: F64, cell: CellSpec) -> tuple[F64, F64]:
     """Target conductances (G+, G-) of the cells, each (*batch, m, n), S."""
     scaled = a / matrix_scale(a)[..., None, None] * (cell.g_max - cell.g_min)
     return cell.g_min + np.maximum(scaled, 0.0), cell.g_min + np.maximum(-scaled, 0.0)
+
+
+def largest(v: F64) -> F64:
+    """max |v| of each column, (*batch, n, k) -> (*batch, k)."""
+    rows = np.abs(np.ascontiguousarray(np.moveaxis(v, -2, 0)))  # numpy is slow along short axes, fast across them
+    return np.asarray(np.maximum.reduce(rows, axis=0))
 
 
 def inverse_for_ranging(a: F64) -> F64:
@@ -92,7 +99,7 @@ def product_scale(scaled: F64, v: F64, spec: Spec) -> F64:
 def _power_of_two(predicted: F64, b: F64, out: float, spec: Spec) -> F64:
     limit = spec.cell.v_read_max
     into = (1 - 1e-12) * min(limit, spec.converters.dac_full_scale or limit)  # rounding must not pass a bound
-    need = np.maximum(np.abs(b).max(axis=-2) / into, np.abs(predicted).max(axis=-2) / (HEADROOM * out))
+    need = np.maximum(largest(b) / into, largest(predicted) / (HEADROOM * out))
     exponent = np.frexp(need)[1]  # 0 where there is nothing to scale
     scale: F64 = np.ldexp(1.0, -np.maximum(exponent, -1000))
     # A column scaled by less than it needs would sink below the amplifiers' offsets and come back as their noise.

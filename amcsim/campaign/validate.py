@@ -136,30 +136,30 @@ def _rates(surrogate: Surrogate, spec: Spec, a: F64, b: F64, key: Key) -> dict[s
     """Solves a second of the surrogate on these circuits of one shape: many vectors an array, and one array a solve.
 
     Both with ranging, bounds and verdict; the second with the drawing of the circuit and the full verdict where the
-    fast one does not vouch. The best of three runs each: other load on the machine only ever slows one down.
+    fast one does not vouch. The best of five runs each: other load on the machine only ever slows one down.
     """
 
-    def program(matrices: F64) -> Callable[[F64], object]:
+    def program(matrices: F64, draw: Key) -> Callable[[F64], object]:
         if surrogate.circuit == "mvm":
-            return MvmSolver(spec, "surrogate", surrogate).program(matrices, key).multiply
-        return SurrogateSolver(surrogate, spec).program(matrices, key).solve
+            return MvmSolver(spec, "surrogate", surrogate).program(matrices, draw).multiply
+        return SurrogateSolver(surrogate, spec).program(matrices, draw).solve
 
     def fastest(run: Callable[[], object]) -> float:
         times = []
-        for _ in range(3):
+        for _ in range(5):
             begin = time.perf_counter()
             run()
             times.append(time.perf_counter() - begin)
         return min(times)
 
-    tiles = -(-_PROGRAMMED // len(a))
-    many, rhs = np.tile(a, (tiles, 1, 1)), np.tile(b, (tiles, 1))[..., None]
-    blocks = [slice(k, k + _BLOCK) for k in range(0, len(many), _BLOCK)]
-    programmed = fastest(lambda: [program(many[block])(rhs[block]) for block in blocks])
-    solve = program(a)
+    solve = program(a, key)
     solve(b[..., None])
     vectors = np.moveaxis(key.generator().standard_normal((-(-_REPEATED_SOLVES // len(a)), *b.shape)), 0, -1)
     repeated = fastest(lambda: solve(vectors))
+    tiles = -(-_PROGRAMMED // len(a))
+    many, rhs = np.tile(a, (tiles, 1, 1)), np.tile(b, (tiles, 1))[..., None]
+    blocks = [(key.child(k), slice(k, k + _BLOCK)) for k in range(0, len(many), _BLOCK)]
+    programmed = fastest(lambda: [program(many[block], draw)(rhs[block]) for draw, block in blocks])
     return {
         "surrogate_solves_per_s": vectors.shape[0] * vectors.shape[-1] / repeated,
         "surrogate_solves_with_programming_per_s": len(many) / programmed,

@@ -117,7 +117,7 @@ def check_rhs(a: F64, b: F64) -> F64:
 
 def column_norms(v: F64) -> F64:
     """Euclidean norm of each column, (*batch, n, k) -> (*batch, k)."""
-    norms: F64 = np.sqrt(np.add.reduce(v * v, axis=-2))
+    norms: F64 = np.sqrt(np.einsum("...nk,...nk->...k", v, v))
     return norms
 
 

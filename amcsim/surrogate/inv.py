@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
+from amcsim.mapping import largest
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
-from amcsim.surrogate.certificate import calm, certified
+from amcsim.surrogate.certificate import calm, certified, certified_scaled
 from amcsim.surrogate.curved import Curved, curved
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.wires import transfer
@@ -85,15 +86,15 @@ class InvArray:
 
     def bounds(self, b: F64, x: F64, xn: F64) -> tuple[I64, I64]:
         """(status, reason), (*batch, k): ok or saturated, by the same bounds as amcsim.nodal.verdict."""
-        spec, into, out = self.surrogate.spec, np.abs(b), np.abs(np.concatenate([x, xn], axis=-2))
+        spec, out = self.surrogate.spec, np.concatenate([x, xn], axis=-2)
         status = np.zeros(b.shape[:-2] + b.shape[-1:], dtype=np.int64)
         reason = np.zeros_like(status)
-        if out.max(initial=0.0) <= self._harmless and into.max(initial=0.0) <= spec.cell.v_read_max:
+        peak, into = largest(out), largest(b)
+        if peak.max(initial=0.0) <= self._harmless and into.max(initial=0.0) <= spec.cell.v_read_max:
             return status, reason
-        peak = out.max(axis=-2)
-        reached = [(np.maximum(peak, into.max(axis=-2)) > spec.cell.v_read_max, Reason.DISTURB)]
+        reached = [(np.maximum(peak, into) > spec.cell.v_read_max, Reason.DISTURB)]
         if spec.opamp.model == "behavioral":
-            current = (self.load[..., None] * out).max(axis=-2)
+            current = largest(self.load[..., None] * out)
             reached.append((current > spec.opamp.output_current, Reason.CURRENT))
             reached.append((peak > _NEAR_SWING * spec.opamp.swing, Reason.VOLTAGE))
         for hit, why in reached:
@@ -134,13 +135,15 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
         bent = (law.r_even * g * g).reshape(n, 2, m, m) * offset[:, None, :, None]
         matrix = matrix - bent[:, 0] - bent[:, 1] * slope[:, None, :]
     inverse = _inverse(matrix)
-    cube = np.swapaxes((law.r0 * g**3).reshape(n, 2, m, m), 1, 2).reshape(n, m, 2 * m)
+    cube = np.swapaxes((law.r0 * g * g * g).reshape(n, 2, m, m), 1, 2).reshape(n, m, 2 * m)
     sure = certified(to_pos, to_neg, within, spec)
     unstable, tame = np.zeros(n, dtype=bool), sure.copy()
     doubtful = np.flatnonzero(~sure)
     if doubtful.size:
         unstable[doubtful] = np.linalg.det(matrix[doubtful] / spec.g_unit) < 0
         tame[doubtful] = calm(matrix[doubtful], to_neg[doubtful], within[doubtful], spec)
+        again = doubtful[tame[doubtful]]
+        sure[again] = certified_scaled(to_pos[again], to_neg[again], within[again], spec)
 
     def with_inverters(of_x: F64) -> F64:
         """What the outputs x do, (n, m, ...), and below it what the inverters make of it."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
-from amcsim.nodal.verdict import SLEWING
+from amcsim.mapping import largest
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
-from amcsim.surrogate.certificate import certificate_conductance
+from amcsim.surrogate.certificate import certificate_conductance, slews
 from amcsim.surrogate.curved import Curved, curved
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.wires import transfer
@@ -71,9 +71,9 @@ class MvmArray:
         spec = self.surrogate.spec
         status = np.zeros(v.shape[:-2] + v.shape[-1:], dtype=np.int64)
         reason = np.zeros_like(status)
-        bound = [(np.abs(v).max(axis=-2) > spec.cell.v_read_max, Reason.DISTURB)]
+        bound = [(largest(v) > spec.cell.v_read_max, Reason.DISTURB)]
         if spec.opamp.model == "behavioral":
-            peak = np.abs(y).max(axis=-2)
+            peak = largest(y)
             bound += [
                 (spec.g_unit * peak > spec.opamp.output_current, Reason.CURRENT),
                 (peak > 0.95 * spec.opamp.swing, Reason.VOLTAGE),
@@ -106,9 +106,9 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> MvmArray:
         into = into - np.concatenate([bent[:, 0], bent[:, 1]], axis=-1)
     inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
     quick = certificate_conductance(spec, within) < spec.g_unit
-    if spec.opamp.model == "behavioral":
-        quick &= spec.converters.read_window * spec.opamp.slew_rate > SLEWING * spec.opamp.swing
-    cube = law.r0 * np.concatenate([g[:, 0] ** 3, g[:, 1] ** 3], axis=-1)
+    quick &= not slews(spec)
+    wide = np.concatenate([g[:, 0], g[:, 1]], axis=-1)
+    cube = law.r0 * wide * wide * wide
 
     def shaped(array: F64) -> F64:
         return array.reshape(batch + array.shape[1:])

@@ -26,7 +26,8 @@ _SMALL = 0.2
 """Norm of R_w g up to which the series is used."""
 _MANY = 600
 """Cells above which R_w, full, costs more than the elimination: two arrays of 17 x 17."""
-_BLOCK = 256
+_BLOCK = 2**14
+"""Currents handled at a time: they stay in the cache."""
 
 
 def transfer(topology: Topology, spec: Spec, g: F64) -> F64:
@@ -40,25 +41,25 @@ def transfer(topology: Topology, spec: Spec, g: F64) -> F64:
     wired = wire.bl_resistance > 0 or wire.sl_resistance > 0
     if wired and cells > _MANY:
         return np.stack([_eliminated(topology, spec, one) for one in g])
+    shared, longest = _wires(m, n, wire.layout, wire.bl_resistance, wire.sl_resistance)
+    norm = longest * float(g.max())
+    if norm > _SMALL:
+        return np.stack([_eliminated(topology, spec, one) for one in g])
     flat, sums = g.reshape(count, cells), _sums(m, n)
-    found = direct = flat[:, None, :] * np.ascontiguousarray(sums[:, 2 * n :].T)
-    if wired:
-        shared, longest = _wires(m, n, wire.layout, wire.bl_resistance, wire.sl_resistance)
-        norm = longest * float(g.max())
-        if norm > _SMALL:
-            return np.stack([_eliminated(topology, spec, one) for one in g])
-        found = np.empty_like(direct)
-        for block in range(0, count, _BLOCK):  # blocks that stay in the cache
-            part, weight = direct[block : block + _BLOCK], -flat[block : block + _BLOCK, None, :]
-            answer, error = part, norm
-            while error > _TOLERANCE:
-                answer = (answer.reshape(-1, cells) @ shared).reshape(part.shape)
-                answer *= weight
-                answer += part
-                error *= norm
-            found[block : block + _BLOCK] = answer
-    total: F64 = (found.reshape(count * m, -1) @ sums).reshape(count, m, 2 * n + m)
-    return total
+    rows = np.ascontiguousarray(sums[:, 2 * n :].T)[:, None, :]
+    total = np.empty((m, count, 2 * n + m))
+    step = max(1, _BLOCK // (m * cells))
+    for block in (slice(k, k + step) for k in range(0, count, step)):
+        weight = flat[block]
+        direct = found = rows * weight  # (m, block, cells): the long axes last, so that numpy's inner loops are long
+        error = norm
+        while error > _TOLERANCE:
+            found = (found.reshape(-1, cells) @ shared).reshape(direct.shape)
+            found *= weight
+            np.subtract(direct, found, out=found)
+            error *= norm
+        total[:, block] = (found.reshape(-1, cells) @ sums).reshape(m, -1, 2 * n + m)
+    return np.ascontiguousarray(np.swapaxes(total, 0, 1))
 
 
 def _eliminated(topology: Topology, spec: Spec, g: F64) -> F64:
