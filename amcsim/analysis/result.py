@@ -38,6 +38,8 @@ class Trace:
     """SI unit, or dB, deg; traces of one unit share a panel."""
     log: bool = False
     """Whether a logarithmic axis shows it best."""
+    shown: bool = True
+    """Whether figures draw it; pages hold the others, too, to be switched on."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,11 @@ class Result:
     """Plain data behind the measures, such as poles; JSON-ready with amcsim.runs.plain."""
 
     def plot(self) -> Figure:
-        """A figure with a panel for each unit, measures marked."""
+        """A figure of the traces shown, with a panel for each unit, measures marked."""
         from amcsim.plot.result import result_figure
 
         axis = (self.axis.name, self.axis.unit, self.axis.values, self.axis.log)
-        traces = {name: (t.values, t.unit, t.log) for name, t in self.traces.items()}
+        traces = {name: (t.values, t.unit, t.log) for name, t in self.traces.items() if t.shown}
         marks = {name: (*m.at, m.value, m.unit) for name, m in self.measures.items() if m.at is not None}
         return result_figure(axis, traces, marks, self.title)
 

@@ -80,6 +80,7 @@ def misbehave(what: str, marks: str = "") -> str:
 
 
 def main(store: str, pids: str, workers: str, items: str, task: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started the tests with `&`
     with Store(store, "kills") as results:
         wanted = [(number, number) for number in results.missing(range(int(items)))]
         kwargs = {"pids": pids} | ({"pause": 0.03} if task == "solve" else {})
