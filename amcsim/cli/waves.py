@@ -10,11 +10,11 @@ import typer
 from amcsim.cli._app import Json, MatrixFile, RhsFile, Seed, SpecName, VectorFile, circuit_group, command
 
 if TYPE_CHECKING:
+    from amcsim.analysis.result import Result
     from amcsim.analysis.waveforms import Waveforms
 
 __all__ = ["register"]
 
-_PICTURES = (".png", ".svg", ".pdf")
 _BEFORE = 0.05
 """Part of the transient that lies before the step."""
 
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 _Files = Annotated[
     list[Path],
-    typer.Option("--out", "-o", metavar="FILE", help="Repeatable: .png, .svg or .pdf, .raw (ngspice), .csv."),
+    typer.Option("--out", "-o", metavar="FILE", help="Repeatable: .png, .svg, .pdf, .csv, .json, .raw (ngspice)."),
 ]
 _Stop = Annotated[
     float | None, typer.Option(help="Length of the transient, s; default: three times the settling to 0.1 %.")
@@ -87,12 +87,13 @@ def _step(
     import numpy as np
 
     from amcsim.analysis.array import operating_points, transient
+    from amcsim.analysis.export import ENDINGS, write_result
     from amcsim.cli._circuit import drawn
     from amcsim.cli._input import check_output
     from amcsim.cli._output import number, print_json, print_lines, print_table
 
     for path in out:
-        check_output(path, (*_PICTURES, ".raw", ".csv"))
+        check_output(path, ENDINGS)
     if stop is not None and not 1e-9 <= stop <= 10.0:
         raise ValueError(f"--stop = {stop:g} s: allowed is 1e-9 to 10 s")
     found = drawn(circuit, matrix, rhs, spec, seed)
@@ -106,8 +107,9 @@ def _step(
     there = np.linalg.norm(end - point) <= 2 * tolerance * np.linalg.norm(point)
     settling = settled_after if np.isfinite(settled_after) and there else None
     overshoot = waves.overshoot(name)
+    shown = _result(waves, name, settling, tolerance, f"{found.name}, {spec}, seed {seed}")
     for path in out:
-        _write(path, waves, name, settling, tolerance, f"{found.name}, {spec}, seed {seed}")
+        write_result(shown, path)
     result = {
         "settling_time_s": settling,
         "tolerance": tolerance,
@@ -130,25 +132,17 @@ def _step(
     print_lines({f"settling to {100 * tolerance:g} %": settled, "files": "  ".join(map(str, out))})
 
 
-def _write(path: Path, waves: Waveforms, output: str, settling: float | None, tolerance: float, title: str) -> None:
+def _result(waves: Waveforms, output: str, settling: float | None, tolerance: float, title: str) -> Result:
+    """The transient with its outputs shown; settling is marked on the output that is largest at the end."""
     import numpy as np
 
-    ending = path.suffix.lower()
-    if ending in _PICTURES:
-        from amcsim.plot import save, waveforms
+    from amcsim.analysis.result import Axis, Measure, Result, Trace
 
-        names = [f"v({output}{i})" for i in range(waves.matrix(output).shape[1])]
-        shown = {name: waves.signals[name] for name in names}
-        fig = waveforms(waves.time, shown, settling=settling, tolerance=tolerance, step=waves.step, title=title)
-        save(fig, path)
-    elif ending == ".raw":
-        from amcsim.ngspice.raw import Plot, write_raw
-
-        variables = (("time", "time"), *((name, "voltage") for name in waves.signals))
-        write_raw(path, Plot(title, "Transient Analysis", variables, np.stack([waves.time, *waves.signals.values()])))
-    else:
-        from amcsim.runs.files import write_text
-
-        rows = np.stack([waves.time, *waves.signals.values()], axis=1).tolist()
-        header = ",".join(["time_s", *waves.signals])
-        write_text(path, "\n".join([header, *(",".join(map(repr, row)) for row in rows)]) + "\n")
+    end, overshoot = waves.matrix(output)[-1], waves.overshoot(output)
+    outputs = [f"v({output}{i})" for i in range(end.size)]
+    traces = {name: Trace(v, "V", shown=name in outputs) for name, v in waves.signals.items()}
+    largest = outputs[int(np.argmax(np.abs(end)))]
+    settled = None if settling is None else (largest, waves.step + settling)
+    measures = {f"settling to {100 * tolerance:g} %": Measure(np.nan if settling is None else settling, "s", settled)}
+    measures |= {f"overshoot of {name}": Measure(v) for name, v in zip(outputs, overshoot.tolist(), strict=True)}
+    return Result("tran", title, Axis("time", "s", waves.time), traces, measures)
