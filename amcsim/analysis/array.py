@@ -9,6 +9,7 @@ import numpy as np
 
 from amcsim._types import F64
 from amcsim.analysis.waveforms import Waveforms
+from amcsim.netlist.conditions import NOMINAL, Conditions
 from amcsim.netlist.deck import RISE_TIME, Deck, alterations, deck_text
 from amcsim.ngspice.session import Session, session_for
 from amcsim.realisation import Realisation, realise
@@ -16,37 +17,45 @@ from amcsim.specs import Spec
 from amcsim.streams import Key
 from amcsim.topology.circuit import Topology
 
-__all__ = ["array_deck", "operating_points", "transient"]
+__all__ = ["array_deck", "loaded", "operating_points", "transient"]
 
 
 def array_deck(
-    topology: Topology, spec: Spec, r: Realisation, b: F64, expected: F64 | None = None, title: str | None = None
+    topology: Topology,
+    spec: Spec,
+    r: Realisation,
+    b: F64,
+    expected: F64 | None = None,
+    title: str | None = None,
+    conditions: Conditions = NOMINAL,
 ) -> Deck:
     """The deck of one drawn circuit with input voltages b, (inputs,); outputs of all amplifiers expected (or 0)."""
     m, n = r.g_pos.shape
     network = topology.network(m, n, spec)
     if expected is None:
         expected = np.zeros(m * len(topology.outputs))
-    return Deck(network, spec, r, topology.drive(m, n) @ b, expected, title or topology.name.upper())
+    title = title or topology.name.upper()
+    return Deck(network, spec, r, topology.drive(m, n) @ b, expected, title, conditions=conditions)
 
 
 @lru_cache(maxsize=16)
-def _session_text(topology: Topology, m: int, n: int, spec: Spec) -> str:
+def _session_text(topology: Topology, m: int, n: int, spec: Spec, conditions: Conditions) -> str:
     """One deck for all realisations of a technology and size: every cell at the floor, every input at rest."""
     rest = spec.replace(programming={"model": "ideal"}, opamp={"offset_sigma": 0.0}, inverter={"mismatch_sigma": 0.0})
     r = realise(np.zeros((m, n)), rest, Key(0))
     zero = np.zeros(topology.drive(m, n).shape[1])
     title = f"{topology.name.upper()} {m}x{n}, altered in a session"
-    return deck_text(array_deck(topology, spec, r, zero, title=title))
+    return deck_text(array_deck(topology, spec, r, zero, title=title, conditions=conditions))
 
 
-def _loaded(topology: Topology, deck: Deck) -> Session:
-    session = session_for(_session_text(topology, *deck.realisation.g_pos.shape, deck.spec))
+def loaded(topology: Topology, deck: Deck) -> Session:
+    """The process's session with this deck's circuit in it. Raises NgspiceError."""
+    session = session_for(_session_text(topology, *deck.realisation.g_pos.shape, deck.spec, deck.conditions))
     session.alter(alterations(deck))
     return session
 
 
-def operating_points(topology: Topology, spec: Spec, r: Realisation, b: F64) -> F64:
+def operating_points(topology: Topology, spec: Spec, r: Realisation, b: F64, conditions: Conditions = NOMINAL) -> F64:
     """Voltages of ngspice's operating points for input voltages b, (inputs, k): all outputs, then all senses, (2N, k).
 
     NaN for a column without convergence; whether a point is the answer is the verdict's business.
@@ -54,11 +63,11 @@ def operating_points(topology: Topology, spec: Spec, r: Realisation, b: F64) -> 
     """
     from amcsim.ngspice.messages import NgspiceDied, NgspiceError
 
-    deck = array_deck(topology, spec, r, np.zeros(b.shape[0]))
+    deck = array_deck(topology, spec, r, np.zeros(b.shape[0]), conditions=conditions)
     net = deck.network
     names = [f"v({net.nodes[i]})" for group in (*topology.outputs, *topology.senses) for i in net.ports[group].tolist()]
     volts = topology.drive(*r.g_pos.shape) @ np.where(np.isfinite(b), b, 0.0)
-    session = _loaded(topology, deck)
+    session = loaded(topology, deck)
     found = np.full((len(names), b.shape[1]), np.nan)
     for column in np.flatnonzero(np.isfinite(b).all(axis=0)):
         session.alter({f"v{n}": v for n, v in zip(net.sources.names, volts[:, column].tolist(), strict=True)})
@@ -94,15 +103,16 @@ def transient(
     step: float | None = None,
     from_rest: bool = False,
     delay: float = 0.0,
+    conditions: Conditions = NOMINAL,
 ) -> Waveforms:
     """Step response to input voltages b, (inputs,), to `stop` (s): all outputs and summing nodes.
 
     From the circuit's own DC point with zero input, or, `from_rest`, from all voltages at zero (clipped start-up).
     The time step is at most `step` (default stop/200: it gives settling times to 1 %). Raises NgspiceError.
     """
-    deck = replace(array_deck(topology, spec, r, b), step_delay=delay)
+    deck = replace(array_deck(topology, spec, r, b, conditions=conditions), step_delay=delay)
     net = deck.network
-    session = _loaded(topology, deck)
+    session = loaded(topology, deck)
     for name, v in zip(net.sources.names, deck.sources.tolist(), strict=True):
         session.alter_pulse(f"v{name}", (0.0, v, delay, RISE_TIME, RISE_TIME, 1.0, 2.0))
     limit = stop / 200 if step is None else step

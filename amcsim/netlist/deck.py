@@ -12,6 +12,7 @@ import numpy as np
 
 from amcsim._types import F64
 from amcsim.access import curvature_voltage
+from amcsim.netlist.conditions import NOMINAL, Conditions
 from amcsim.realisation import Realisation
 from amcsim.specs import CellSpec, Spec
 from amcsim.topology.network import Network, Table
@@ -51,6 +52,7 @@ class Deck:
     title: str = "array"
     step_delay: float = 0.0
     """Instant of the input step in a transient, s."""
+    conditions: Conditions = NOMINAL
 
     def __post_init__(self) -> None:
         # What follows a line break or another control character in a title could be read as SPICE.
@@ -79,8 +81,8 @@ def opamp_parameters(spec: Spec) -> dict[str, float]:
     }
 
 
-def library_text(spec: Spec) -> str:
-    """The sub-circuits that the spec needs, from circuits/, inlined."""
+def library_text(spec: Spec, conditions: Conditions = NOMINAL) -> str:
+    """The sub-circuits that the spec needs, from circuits/, inlined, as they are under the conditions."""
     law = "_sinh" if spec.cell.iv == "sinh" else ""
     cell = [f"cell_1r{law}"] if spec.cell.access == "none" else [spec.cell.access, f"cell_1t1r{law}"]
     folder = files("amcsim.circuits")
@@ -91,7 +93,7 @@ def library_text(spec: Spec) -> str:
     wanted = re.search(rf"^\.subckt inverter_{spec.opamp.model}\b.*?^\.ends\b.*?$", inverters, flags=re.M | re.S)
     if wanted is None:
         raise ValueError(f"circuits/inverter.lib has no inverter_{spec.opamp.model}")
-    return "\n".join([*texts, wanted.group(0)])
+    return conditions.applied("\n".join([*texts, wanted.group(0)]), spec)
 
 
 def _number(value: float) -> str:
@@ -186,13 +188,14 @@ def _nodesets(deck: Deck) -> str:
 
 def deck_text(deck: Deck, analyses: Sequence[str] = ()) -> str:
     """The whole deck: title, library, testbench, array, nodesets, options, then `analyses` (lines), `.end`."""
-    lines = [deck.title, library_text(deck.spec)]
+    lines = [deck.title, library_text(deck.spec, deck.conditions)]
     for kind, name, nodes, value in _testbench(deck):
         if isinstance(value, str):
             lines.append(f"{kind}{name} {' '.join(nodes)} {value}")
         else:
             lines.append(f"X{name} {' '.join(nodes)} {kind} {_assignments(value)}")
-    return "\n".join([*lines, array_text(deck), _nodesets(deck), OPTIONS, *analyses, ".end", ""])
+    options = [OPTIONS, *deck.conditions.options]
+    return "\n".join([*lines, array_text(deck), _nodesets(deck), *options, *analyses, ".end", ""])
 
 
 def standalone_text(deck: Deck, stop: float = 20e-6) -> str:
@@ -227,7 +230,16 @@ def to_circuit(deck: Deck) -> Circuit:
             circuit.V(name, *(circuit.gnd if n == "0" else n for n in nodes), value)
         else:
             circuit.X(name, kind, *nodes, **value)
-    circuit.raw_spice = "\n".join([library_text(deck.spec), array_text(deck), _nodesets(deck), OPTIONS, ""])
+    circuit.raw_spice = "\n".join(
+        [
+            library_text(deck.spec, deck.conditions),
+            array_text(deck),
+            _nodesets(deck),
+            OPTIONS,
+            *deck.conditions.options,
+            "",
+        ]
+    )
     return circuit
 
 

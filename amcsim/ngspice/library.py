@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from amcsim._types import F64
+from amcsim._types import C128, F64
 
 from .messages import NgspiceDied, NgspiceError, fatal_line
 
@@ -104,11 +104,11 @@ class Library(NgSpiceShared):
         return bytes(ffi.string(self._ngspice_shared.ngSpice_CurPlot()))
 
     def vector(self, plot: bytes, name: bytes) -> Any:
-        """Pointer to a vector of a plot (v_realdata, v_length), or None where there is no such vector."""
+        """Pointer to a vector of a plot (v_realdata or v_compdata, v_length), or None where there is no such vector."""
         if name in _CONSTANTS and name not in self._vectors(plot):
             return None
         info = self._ngspice_shared.ngGet_Vec_Info(b"%b.%b" % (plot, name))
-        return None if info == ffi.NULL or info.v_realdata == ffi.NULL else info
+        return None if info == ffi.NULL or (info.v_realdata == ffi.NULL and info.v_compdata == ffi.NULL) else info
 
     def _vectors(self, plot: bytes) -> list[bytes]:
         names = self._ngspice_shared.ngSpice_AllVecs(plot)
@@ -121,6 +121,11 @@ class Library(NgSpiceShared):
     def array(info: Any) -> F64:
         """Copy of a vector that `vector` pointed to, shape (v_length,)."""
         return np.frombuffer(ffi.buffer(info.v_realdata, info.v_length * 8), dtype=np.float64).copy()
+
+    @staticmethod
+    def complex_array(info: Any) -> C128:
+        """Copy of a vector of an ac analysis, shape (v_length,)."""
+        return np.frombuffer(ffi.buffer(info.v_compdata, info.v_length * 16), dtype=np.complex128).copy()
 
     def check(self) -> None:
         """Raises NgspiceDied if the library died, NgspiceError if a fork inherited it (spawn workers instead)."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from amcsim._types import F64
+from amcsim._types import C128, F64
 
 from .messages import NgspiceError, fatal_line
 from .trust import command_line
@@ -22,7 +23,7 @@ from .trust import command_line
 if TYPE_CHECKING:
     from .library import Library
 
-__all__ = ["Session", "session_for"]
+__all__ = ["Session", "decades", "session_for"]
 
 _COMMAND_LENGTH = 900
 """Characters of a command line; ngspice's buffer ends near 1024."""
@@ -133,6 +134,44 @@ class Session:
                 raise NgspiceError(f"tran gave values that are not finite in {name}")
         return result
 
+    def ac(self, frequencies: F64, vectors: Sequence[str], sources: Mapping[str, float]) -> C128:
+        """Small-signal response at logarithmic `frequencies` (Hz, see `decades`): (len(vectors), f), V or A.
+
+        `sources`: the ac amplitude of each source that has one; all others are quiet. Raises NgspiceError as `op`.
+        """
+        with self._swinging(sources):
+            library, plot = self._run(f"ac {_decades(frequencies)}")
+            found = np.stack([library.complex_array(self._vector(plot, name)) for name in vectors])
+            library.command(b"destroy all")
+        return _checked(found, "ac", vectors)
+
+    def noise(self, frequencies: F64, outputs: Sequence[str], source: str) -> F64:
+        """Noise density at each output (`v(x0)`) at logarithmic `frequencies` (Hz), (len(outputs), f), V/sqrt(Hz).
+
+        `source` is any voltage source of the deck: ngspice asks for one. Raises NgspiceError as `op`.
+        """
+        found = np.empty((len(outputs), frequencies.size))
+        with self._swinging({source: 1.0}):
+            for k, name in enumerate(outputs):
+                if not re.fullmatch(r"v\([\w.#-]+\)", name):
+                    raise ValueError(f"{name!r} is not the voltage of a node")
+                library, plot = self._run(f"noise {name} {_device(source)} {_decades(frequencies)}")
+                spectra = b"noise%d" % (int(plot[len("noise") :]) - 1)  # the last plot holds the integrals
+                found[k] = library.array(self._vector(spectra, "onoise_spectrum"))
+                library.command(b"destroy all")
+        return _checked(found, "noise", outputs)
+
+    @contextmanager
+    def _swinging(self, sources: Mapping[str, float]) -> Iterator[None]:
+        """With that ac amplitude of sources, which have none otherwise."""
+        self._refresh()
+        self._command_all([f"alter {_device(name)} ac = {float(size)!r}" for name, size in sources.items()])
+        try:
+            yield
+        finally:
+            if self.loaded:
+                self._command_all([f"alter {_device(name)} ac = 0" for name in sources])
+
     @property
     def loaded(self) -> bool:
         """Whether this session's circuit is the one in the library."""
@@ -173,16 +212,20 @@ class Session:
         if library.lines:
             self._raise_if_fatal("alter")
 
-    def _run(self, command: str) -> tuple[Library, bytes]:
-        """Run an analysis; the library and the plot that it left."""
+    def _refresh(self) -> None:
+        """Parse the circuit again where it is stale, and set what was altered."""
         self._own()
-        library = self._library
         if self._stale and self._deck is not None:
             self._parse(self._deck)
             values, self._values = self._values, {}
             self.alter(values)
             for source, pulse in self._pulses.items():
                 self.alter_pulse(source, pulse)
+
+    def _run(self, command: str) -> tuple[Library, bytes]:
+        """Run an analysis; the library and the plot that it left."""
+        self._refresh()
+        library = self._library
         library.lines.clear()
         library.command(command.encode())
         self._stale = any("failed" in line for line in library.lines)
@@ -207,6 +250,32 @@ class Session:
             self._library.command(b"destroy all")
             raise NgspiceError(f"the circuit has no vector {name!r}")
         return info
+
+
+_Values = TypeVar("_Values", F64, C128)
+
+
+def _checked(found: _Values, what: str, names: Sequence[str]) -> _Values:
+    """`found`, a row for each name. Raises NgspiceError where it is not finite."""
+    bad = ~np.isfinite(found).all(axis=1)
+    if bad.any():
+        raise NgspiceError(f"{what} gave values that are not finite in {names[int(np.argmax(bad))]}")
+    return found
+
+
+def decades(start: float, stop: float, per_decade: int) -> F64:
+    """The frequencies, Hz, of ngspice's `dec` sweeps: 10^(k/per_decade) start up to stop; both ends where they fit."""
+    if not (0 < start < stop < np.inf and per_decade >= 1):
+        raise ValueError(f"frequencies from {start:g} to {stop:g} Hz, {per_decade} a decade: wanted 0 < start < stop")
+    count = math.floor(per_decade * math.log10(stop / start) + 1e-9)
+    swept: F64 = start * 10.0 ** (np.arange(count + 1) / per_decade)
+    return swept
+
+
+def _decades(frequencies: F64) -> str:
+    """What ngspice is told to sweep those frequencies, made by `decades`."""
+    per_decade = round(1.0 / math.log10(frequencies[1] / frequencies[0]))
+    return f"dec {per_decade} {float(frequencies[0])!r} {float(frequencies[-1]) * (1 + 1e-9)!r}"
 
 
 _current: tuple[str, Session] | None = None
