@@ -15,11 +15,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SCHEMA_VERSION = 1
+TRANSISTOR_OPAMPS = ("opamp_miller", "opamp_classab")
+"""Sub-circuits of circuits/ that `opamp.model` may name."""
 LARGEST_FILE = 1 << 20
 """Bytes of a spec or campaign file; a longer one, or a device without an end, is no such file."""
 
 __all__ = [
     "SCHEMA_VERSION",
+    "TRANSISTOR_OPAMPS",
     "CellSpec",
     "ConverterSpec",
     "InverterSpec",
@@ -55,6 +58,8 @@ class CellSpec(_Section):
     """Largest programmed conductance, S."""
     v_read_max: float = Field(0.3, ge=1e-3, le=2.0)
     """Bound on |x|, |xn| and inputs, V: read disturb, not amplifier swing, sets the range."""
+    v_disturb: float = Field(0.5, ge=1e-3, le=10.0)
+    """Voltage above which a read window moves states, V: an array driven beyond it (and v_read_max) is `disturbed`."""
     iv: Literal["linear", "sinh"] = "linear"
     """RRAM current law: linear I = G V, or I = G V0 sinh(V/V0)."""
     v0: float | None = Field(None, ge=0.05, le=10.0)
@@ -119,6 +124,11 @@ class OpampSpec(_Section):
     """Supply current at rest, A (`behavioral`)."""
     feedback_capacitance: float = Field(0.0, ge=0.0, le=1e-6)
     """Capacitor from output to inverting input of each solving amplifier, F."""
+
+    @property
+    def transistors(self) -> bool:
+        """Whether it is an amplifier of transistors, which only ngspice solves."""
+        return self.model in TRANSISTOR_OPAMPS
 
     @model_validator(mode="after")
     def _ranges(self) -> OpampSpec:
@@ -222,14 +232,27 @@ class Spec(_Section):
         return _validated(data, "replace")
 
     def require_supported(self) -> Spec:
-        """This spec, or SpecError naming the first field that no backend supports yet."""
-        refused = {
-            f'opamp.model = "{self.opamp.model}"': self.opamp.model not in ("ideal", "linear", "behavioral"),
-            'programming.model = "write_verify"': self.programming.model == "write_verify",
-        }
-        for field, wanted in refused.items():
-            if wanted:
-                raise SpecError(f"{field} is not supported yet by any backend")
+        """This spec, or SpecError naming the first field that no backend supports."""
+        model, supply = self.opamp.model, self.opamp.supply
+        if model not in ("ideal", "linear", "behavioral", *TRANSISTOR_OPAMPS):
+            raise SpecError(
+                f'opamp.model = "{model}" is no amplifier of circuits/: there are ideal, linear, behavioral, '
+                f"{', '.join(TRANSISTOR_OPAMPS)}; `amcsim opamp FILE` makes a behavioural section of any other"
+            )
+        if self.opamp.transistors and not 4.5 <= supply <= 5.5:
+            raise SpecError(f'opamp.supply = {supply:g}: "{model}" is biased for 5 V (allowed 4.5 to 5.5)')
+        if self.programming.model == "write_verify":
+            raise SpecError('programming.model = "write_verify" is not supported yet by any backend')
+        return self
+
+    def require_equations(self, backend: str) -> Spec:
+        """This spec, or SpecError where its amplifiers are transistors, for which only ngspice has equations."""
+        if self.opamp.transistors:
+            raise SpecError(
+                f'opamp.model = "{self.opamp.model}" has transistors, which the ngspice backend solves and {backend} '
+                f"does not: `amcsim opamp {self.opamp.model} -o spec.toml` writes the behavioural [opamp] section that "
+                "stands for it"
+            )
         return self
 
 
@@ -241,6 +264,7 @@ _PKU_350NM: dict[str, dict[str, tuple[Any, str]]] = {
         "g_min": (20e-6, "paper, Fig. 7"),
         "g_max": (220e-6, "paper, Fig. 7"),
         "v_read_max": (0.3, "assumed: 0.5 V for 1 ms leaves the prototype RRAM model unchanged"),
+        "v_disturb": (0.5, "assumed: 0.7 V for 1 ms moves the prototype RRAM model by 1 %"),
         "access": ("nmos_350n", "paper: 350 nm CMOS; card assumed"),
         "w": (20e-6, "assumed"),
         "l": (0.5e-6, "assumed: 5 V device"),

@@ -110,6 +110,7 @@ def solve(circuit: str, a: F64, b: F64, spec: str, backend: str, surrogate: str 
             start = time.perf_counter()
             multiplied = product.program(a, key).multiply(vectors)
             x, statuses, reasons = multiplied.y, multiplied.status, multiplied.reason
+            disturbed = multiplied.disturbed
             elapsed = time.perf_counter() - start
             exact = a @ vectors
         else:
@@ -117,6 +118,7 @@ def solve(circuit: str, a: F64, b: F64, spec: str, backend: str, surrogate: str 
             start = time.perf_counter()
             answer = solver.program(a, key).solve(vectors)
             x, statuses, reasons = answer.x, answer.status, answer.reason
+            disturbed = answer.disturbed
             elapsed = time.perf_counter() - start
             exact = solve_or_nan(a, vectors)
         has = np.isfinite(x).all(axis=0)
@@ -131,6 +133,7 @@ def solve(circuit: str, a: F64, b: F64, spec: str, backend: str, surrogate: str 
         "relative_error": error if has.any() and regular else None,
         "status": str(status),
         "reason": str(reason),
+        "disturbed": bool(disturbed),
         "backend": backend,
         "elapsed_s": elapsed,
     }
@@ -156,7 +159,7 @@ def _show(result: dict[str, Any]) -> None:
     why = f" ({result['reason']})" if result["reason"] else ""
     print_lines(
         {
-            "status": result["status"] + why,
+            "status": result["status"] + why + (", array disturbed" if result["disturbed"] else ""),
             "relative error": number(result["relative_error"]),
             "backend": result["backend"],
             "elapsed": f"{result['elapsed_s']:.3g} s",

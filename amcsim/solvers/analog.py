@@ -9,11 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from amcsim._types import F64, I64
-from amcsim.mapping import inverse_for_ranging, matrix_scale, voltage_scale
+from amcsim._types import F64, I64, Bool
+from amcsim.mapping import inverse_for_ranging, largest, matrix_scale, voltage_scale
 from amcsim.realisation import Realisation
 from amcsim.solvers.base import Counts, Solution, answered, check_rhs
 from amcsim.specs import Spec
+from amcsim.status import Status
 from amcsim.topology.circuit import Topology
 from amcsim.topology.inv import INV
 
@@ -38,6 +39,20 @@ class ArrayProgrammed(ABC):
     @abstractmethod
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
         """Output voltages (*batch, m, k), statuses and reasons (*batch, k) for input voltages (*batch, inputs, k)."""
+
+    def disturbed(self, volts: F64, outputs: F64, status: I64) -> Bool:
+        """(*batch,): arrays whose cells these solves wrote, by cell.v_disturb at inputs and outputs, or by ringing.
+
+        Voltages (*batch, ..., k) and statuses (*batch, k) of what was solved; zero vectors have status ok.
+        """
+        cell = self.spec.cell
+        if not np.count_nonzero(status):  # ok: within v_read_max
+            return np.zeros(status.shape[:-1], np.bool_)
+        peak = largest(volts)
+        if self.topology.on_cells:
+            peak = np.fmax(peak, largest(outputs))
+        hit = (peak > max(cell.v_disturb, cell.v_read_max)) & (status != Status.OK)
+        return np.asarray((hit | (status == Status.UNSTABLE)).any(axis=-1))
 
     @abstractmethod
     def inputs(self, v: F64) -> tuple[F64, F64]:
@@ -76,7 +91,8 @@ class AnalogProgrammed(ArrayProgrammed):
         if np.count_nonzero(asked) < asked.size:
             x = np.where(asked[..., None, :], x, 0.0)
             status, reason = np.where(asked, status, 0), np.where(asked, reason, 0)
-        return answered(self.a, x, b, status=status, reason=reason)
+        hurt = self.disturbed(volts, outputs, status)
+        return answered(self.a, x, b, status=status, reason=reason, disturbed=hurt)
 
 
 def quantise(v: F64, bits: int | None, full_scale: float) -> F64:

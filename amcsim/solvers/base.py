@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from amcsim._types import F64, I64
+from amcsim._types import F64, I64, Bool
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
 
@@ -77,6 +77,9 @@ class Solution:
     """(*batch, k): analog passes a vector took."""
     counts: Counts
     """Spent by this call."""
+    disturbed: Bool
+    """(*batch,): arrays that the call drove beyond cell.v_disturb, or that went unstable: their cells are written, and
+    the handle must be programmed again before its next call."""
 
 
 @runtime_checkable
@@ -129,11 +132,18 @@ def relative_residual(a: F64, x: F64, b: F64) -> F64:
 
 
 def answered(
-    a: F64, x: F64, b: F64, *, passes: int = 1, status: I64 | None = None, reason: I64 | None = None
+    a: F64,
+    x: F64,
+    b: F64,
+    *,
+    passes: int = 1,
+    status: I64 | None = None,
+    reason: I64 | None = None,
+    disturbed: Bool | None = None,
 ) -> Solution:
     """The Solution of a direct solve: residual, NaN where there is no answer, a pass counted for each non-zero vector.
 
-    a (*batch, n, n), x and b (*batch, n, k); status and reason (*batch, k), ok where absent. An answer with NaN or
+    a (*batch, n, n), x and b (*batch, n, k); status and reason (*batch, k), ok where absent; disturbed (*batch,). An answer with NaN or
     infinite entries becomes not_converged, unless its status already says that there is none. passes = 0 is digital.
     """
     with np.errstate(all="ignore"):
@@ -152,7 +162,8 @@ def answered(
             reason = np.where(none | ~bad, reason, Reason.NONFINITE)
             x, residual = np.where(bad[..., None, :], np.nan, x), np.where(bad, np.nan, residual)
     iterations = np.multiply(b.any(axis=-2), passes, dtype=np.int64)
-    return Solution(x, status, reason, residual, iterations, Counts(analog_solves=int(iterations.sum())))
+    disturbed = np.zeros(a.shape[:-2], np.bool_) if disturbed is None else disturbed
+    return Solution(x, status, reason, residual, iterations, Counts(analog_solves=int(iterations.sum())), disturbed)
 
 
 def worst_status(status: I64, reason: I64) -> tuple[Status, Reason]:

@@ -11,7 +11,7 @@ Demonstration of Second-order Training", Fig. 11c and 13.) A leaf visit takes al
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -150,7 +150,7 @@ class BlockAmcProgrammed:
             if run.lost.any():
                 x = np.where(run.lost[..., None, :], np.nan, x)
             residual = relative_residual(self.a, x, b)
-        return Solution(x, run.status, run.reason, residual, run.iterations, run.counts)
+        return Solution(x, run.status, run.reason, residual, run.iterations, run.counts, run.disturbed)
 
 
 @dataclass
@@ -164,6 +164,14 @@ class _Run:
     iterations: I64
     counts: Counts = field(default_factory=Counts)
     visits: int = 0
+    hurt: dict[int, Bool] = field(default_factory=dict)
+    """Arrays by leaf, (*batch,), that their last visit disturbed."""
+
+    @property
+    def disturbed(self) -> Bool:
+        """(*batch,): members with an array that is disturbed."""
+        none = np.zeros(self.lost.shape[:-1], np.bool_)
+        return np.asarray(np.logical_or.reduce([none, *self.hurt.values()]))
 
     def solve(self, node: _Node, b: F64, leaf: int) -> F64:
         """A^-1 b of a block whose first leaf has number `leaf`."""
@@ -189,12 +197,33 @@ class _Run:
             array = self.handle.solver.inner.program(a, self.handle.key.child(self.visits))
             self.visits += 1
             self.counts += array.counts
+            self.hurt.clear()  # what one array was before
         else:
             array = self.handle.arrays[leaf]
-        answer = array.solve(b)
+        if leaf in self.hurt and self.hurt[leaf].any():
+            answer = self._written_again(array, b, leaf)
+        else:
+            answer = array.solve(b)
+        self.hurt[leaf] = answer.disturbed
         self.counts += answer.counts
         self.iterations = self.iterations + answer.iterations
         return self._merge(answer.x, answer.status, answer.reason) if answer.status.any() else answer.x
+
+    def _written_again(self, array: Programmed, b: F64, leaf: int) -> Solution:
+        """Solve on a kept array some of whose members the visit before disturbed: those are programmed again."""
+        part = self.hurt[leaf]
+        single = part.ndim == 0
+        self.visits += 1
+        key = self.handle.key.child(len(self.handle.arrays or ()) + self.visits - 1)
+        again = self.handle.solver.inner.program(array.a if single else array.a[part], key)
+        written = again.counts.array_programmings + again.counts.reprogrammings
+        self.counts += replace(again.counts, array_programmings=0, reprogrammings=written)
+        if single:
+            return again.solve(b)
+        new, kept = again.solve(b[part]), array.solve(np.where(part[..., None, None], 0.0, b))
+        for name in ("x", "status", "reason", "residual", "iterations", "disturbed"):
+            getattr(kept, name)[part] = getattr(new, name)
+        return replace(kept, counts=kept.counts + new.counts)
 
     def _merge(self, x: F64, status: I64, reason: I64) -> F64:
         """Keep the graver status of each vector, and of two without an answer the first; zeros for those."""

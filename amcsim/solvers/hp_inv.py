@@ -181,7 +181,8 @@ class HpInvProgrammed:
             if options.fallback and np.count_nonzero(work.open):
                 _digital(a, work)
             residual = work.norm / (work.size + (work.size == 0.0))
-        return Solution(work.x, work.status, work.reason, residual, work.iterations, work.counts)
+        x, status, reason, iterations = work.x, work.status, work.reason, work.iterations
+        return Solution(x, status, reason, residual, iterations, work.counts, work.disturbed)
 
 
 @dataclass
@@ -204,6 +205,8 @@ class _Work:
     open: Bool
     iterations: I64
     counts: Counts
+    disturbed: Bool
+    """(*batch,): arrays that have been written by their own voltages since they were last programmed."""
 
 
 def _start(handle: HpInvProgrammed, b: F64) -> _Work:
@@ -222,7 +225,8 @@ def _start(handle: HpInvProgrammed, b: F64) -> _Work:
         unit_x = unit_b / _power_of_two_above(handle.a)
         limit = np.maximum(limit, handle.absolute * unit_b[..., 0])
     counts, iterations = Counts(high_precision_vectors=size.size), np.zeros(size.shape, np.int64)
-    return _Work(b, x, norm, size, limit, unit_b, unit_x, status, reason, size > limit, iterations, counts)
+    intact, wanted = np.zeros(size.shape[:-1], np.bool_), size > limit
+    return _Work(b, x, norm, size, limit, unit_b, unit_x, status, reason, wanted, iterations, counts, intact)
 
 
 def _power_of_two_above(v: F64) -> F64:
@@ -241,10 +245,13 @@ def _all_or_failed(left: Bool, attempt: int) -> _Part:
 def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> None:
     """Refine the open vectors of `part` from x = 0 on one programming, and book how each of them ended.
 
+    An array that a pass disturbs is left at once: what its vectors have reached counts only where they are done.
+
     Columns that are done in the whole batch are put through the array no more; in a batch, a vector that is done before
     the others of its column goes in as zeros, which leaves neither solve nor count.
     """
     a, words, live = handle.a, options.number_format, work.open[part]
+    work.disturbed[part] = False
     unit_b, unit_x = work.unit_b[part], work.unit_x[part]
     columns = np.flatnonzero(live.any(axis=tuple(range(live.ndim - 1))))
     live = live[..., columns]
@@ -272,6 +279,9 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
             mark = best
         if passes == options.max_iterations:
             going = np.zeros_like(live)
+        if np.count_nonzero(answer.disturbed):
+            going &= ~answer.disturbed[..., None]
+            work.disturbed[part] |= answer.disturbed
         if np.count_nonzero(going) < np.count_nonzero(live):
             _book(work, part, columns, live & ~going, passes, x, norm, answer)
             keep = going.any(axis=tuple(range(going.ndim - 1)))

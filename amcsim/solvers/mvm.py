@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from amcsim._types import F64, I64
+from amcsim._types import F64, I64, Bool
 from amcsim.mapping import check_matrix, matrix_scale, product_scale
 from amcsim.realisation import realise
 from amcsim.solvers.analog import ArrayProgrammed, quantise
@@ -41,6 +41,8 @@ class Product:
     """(*batch, k) of Reason."""
     counts: Counts
     """Spent by this call."""
+    disturbed: Bool
+    """(*batch,): arrays whose cells this call wrote (see Solution)."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class MvmProgrammed(ArrayProgrammed):
         if not asked.all():
             y = np.where(asked[..., None, :], y, 0.0)
             status, reason = np.where(asked, status, Status.OK), np.where(asked, reason, Reason.NONE)
-        return Product(y, status, reason, Counts(analog_solves=int(asked.sum())))
+        hurt = self.disturbed(volts, outputs, status)
+        return Product(y, status, reason, Counts(analog_solves=int(asked.sum())), hurt)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class _Exact(MvmProgrammed):
         y = self.a @ np.asarray(v, dtype=np.float64)
         lost = ~np.isfinite(y).all(axis=-2)  # beyond the range of floats
         status, reason = np.where(lost, Status.NOT_CONVERGED, 0), np.where(lost, Reason.NONFINITE, 0)
-        return Product(y, status, reason, Counts())
+        return Product(y, status, reason, Counts(), np.zeros(y.shape[:-2], np.bool_))
 
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
         """See ArrayProgrammed."""

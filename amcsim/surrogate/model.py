@@ -157,7 +157,11 @@ class Surrogate(_Part):
 @lru_cache(maxsize=64)
 def _technology_difference(fitted: Spec, spec: Spec) -> str:
     """What of the circuit's technology differs, as a sentence; empty where nothing does."""
-    drawn: dict[str, dict[str, float]] = {"opamp": {"offset_sigma": 0.0}, "inverter": {"mismatch_sigma": 0.0}}
+    drawn: dict[str, dict[str, float]] = {
+        "cell": {"v_disturb": 0.5},
+        "opamp": {"offset_sigma": 0.0},
+        "inverter": {"mismatch_sigma": 0.0},
+    }
     for section in ("cell", "opamp", "inverter", "wire"):
         mine = getattr(fitted.replace(**drawn), section).model_dump()
         theirs = getattr(spec.replace(**drawn), section).model_dump()

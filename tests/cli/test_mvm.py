@@ -33,7 +33,7 @@ def test_every_backend_multiplies_the_same_drawn_circuit(amcsim: Amcsim, product
         for backend in ("exact", "nodal", "ngspice", "surrogate")
     }
     for backend, result in said.items():
-        keys = ["x", "x_exact", "relative_error", "status", "reason", "backend", "elapsed_s"]
+        keys = ["x", "x_exact", "relative_error", "status", "reason", "disturbed", "backend", "elapsed_s"]
         assert list(result) == keys
         assert (result["status"], result["reason"], result["backend"]) == ("ok", "", backend)
         np.testing.assert_allclose(result["x_exact"], A @ V, rtol=1e-12)

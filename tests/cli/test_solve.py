@@ -12,7 +12,7 @@ from amcsim.ngspice import NgspiceError
 from amcsim.solvers.circuit import CircuitSolver
 from amcsim.solvers.exact import Exact
 
-KEYS = ["x", "x_exact", "relative_error", "status", "reason", "backend", "elapsed_s"]
+KEYS = ["x", "x_exact", "relative_error", "status", "reason", "disturbed", "backend", "elapsed_s"]
 Amcsim = Callable[..., Any]
 
 
@@ -78,6 +78,7 @@ def test_an_unstable_circuit_is_a_done_computation_without_an_answer(amcsim: Amc
     assert ended.code == 0
     assert (ended.json["x"], ended.json["relative_error"], ended.json["status"]) == (None, None, "unstable")
     assert ended.json["reason"] == "pole"
+    assert ended.json["disturbed"] is True
     assert ended.json["x_exact"] == [1.0, -1.0]
 
 

@@ -20,18 +20,22 @@ class ErrorLeaf:
     """A leaf with a chosen iteration matrix: A_lp^-1 = (I - E) A^-1, so that x - x* becomes E (x - x*) at each pass.
 
     `errors` holds one E, (*batch, n, n), for each attempt at programming; where `dead` (*batch,) is true, the first
-    attempt is unstable.
+    attempt is unstable. Arrays that hold the number `hurt` in their first entry say `disturbed`
+    in attempts before `intact_from`.
     """
 
     errors: tuple[F64, ...]
     dead: F64 | None = None
+    hurt: float | None = None
+    intact_from: int = 1
 
     def program(self, a: F64, key: Key) -> _ErrorProgrammed:
         attempt = key.path[-1] if key.path else 0
         error = self.errors[min(attempt, len(self.errors) - 1)]
         inverse = (np.eye(a.shape[-1]) - error) @ np.linalg.inv(a)
         dead = np.zeros(a.shape[:-2], np.bool_) if attempt or self.dead is None else np.asarray(self.dead, np.bool_)
-        return _ErrorProgrammed(a, Counts(array_programmings=int(np.prod(a.shape[:-2]))), inverse, dead)
+        hurt = np.asarray(a[..., 0, 0] == self.hurt) & (attempt < self.intact_from)
+        return _ErrorProgrammed(a, Counts(array_programmings=int(np.prod(a.shape[:-2]))), inverse, dead, hurt)
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,13 @@ class _ErrorProgrammed:
     counts: Counts
     inverse: F64
     dead: F64
+    hurt: F64
 
     def solve(self, b: F64) -> Solution:
         dead = np.broadcast_to(np.asarray(self.dead)[..., None], b.shape[:-2] + b.shape[-1:])
         status = np.where(dead, Status.UNSTABLE, Status.OK).astype(np.int64)
         reason = np.where(dead, Reason.POLE, Reason.NONE).astype(np.int64)
-        return answered(self.a, self.inverse @ b, b, status=status, reason=reason)
+        return answered(self.a, self.inverse @ b, b, status=status, reason=reason, disturbed=self.hurt.copy())
 
 
 @pytest.fixture

@@ -46,6 +46,24 @@ def test_scales_of_matrix_and_vector_cancel(log_a: int, log_b: int) -> None:
     np.testing.assert_array_equal(scaled * 2.0 ** (log_a - log_b), plain)
 
 
+def test_cells_are_written_beyond_v_disturb_or_by_ringing_not_at_the_read_bound() -> None:
+    """v_read_max keeps a margin: between it and v_disturb a solve is saturated and its array intact."""
+
+    @dataclass(frozen=True)
+    class Drawn(Exact):
+        def answer(self, volts: F64) -> tuple[F64, I64, I64]:
+            x = np.array([0.2, 0.4, 0.6, 0.1])[:, None, None] * np.ones((4, 2, 1))
+            status = np.array([[Status.OK], [Status.SATURATED], [Status.SATURATED], [Status.UNSTABLE]], np.int64)
+            return x, status, np.zeros((4, 1), np.int64)
+
+    a, b = np.broadcast_to(np.eye(2), (4, 2, 2)), np.ones((4, 2, 1))
+    for v_disturb, written in ((0.5, [2, 3]), (0.39, [1, 2, 3]), (0.1, [1, 2, 3])):
+        spec = IDEAL.replace(cell={"v_disturb": v_disturb})
+        answer = Drawn(a, spec, realise(a, spec, Key(0))).solve(b)
+        assert np.flatnonzero(answer.disturbed).tolist() == written
+    assert exact(np.eye(2)).solve(np.ones((2, 1))).disturbed.shape == ()
+
+
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
 def test_any_leading_axes(batch: tuple[int, ...]) -> None:
     g = Key(1).generator()

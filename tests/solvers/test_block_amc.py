@@ -125,6 +125,24 @@ def test_a_dead_leaf_leaves_no_answer_and_the_first_reason(spd: Make, rhs: Make,
     assert later.status.tolist() == [Status.UNSTABLE, Status.UNSTABLE]
 
 
+def test_a_kept_array_that_its_first_visit_disturbed_is_written_again(spd: Make, rhs: Make, error_leaf: Any) -> None:
+    """A1 is visited for y1 and for x1: its disturbed members, and only those, are programmed again between the two."""
+    a, b = spd(8, (3,)), rhs(3, 8, 2)
+    leaf = error_leaf((np.zeros((4, 4)),), hurt=a[1, 0, 0], intact_from=2)
+    handle = BlockAmc(leaf).program(a, Key(0))
+    answer = handle.solve(b)
+    np.testing.assert_allclose(answer.x, np.linalg.solve(a, b), rtol=1e-10)
+    assert (handle.counts.array_programmings, answer.counts.reprogrammings) == (2 * 3, 1)
+    assert not answer.disturbed.any()
+    one = BlockAmc(leaf).program(a[1], Key(0)).solve(b[1])
+    np.testing.assert_allclose(one.x, answer.x[1], rtol=1e-12)
+    assert one.counts.reprogrammings == 1
+    for_good = BlockAmc(error_leaf((np.zeros((4, 4)),), hurt=a[1, 0, 0], intact_from=99)).program(a, Key(0)).solve(b)
+    assert for_good.disturbed.tolist() == [False, True, False]
+    paper = BlockAmc(leaf, schedule="paper").program(a, Key(0)).solve(b)
+    assert paper.counts.reprogrammings == 0  # it writes the array at every visit anyway
+
+
 def test_members_without_a_schur_complement_spoil_only_themselves(spd: Make, rhs: Make) -> None:
     a, b = spd(8, (3,)), rhs(3, 8, 2)
     a[1, :4, :4] = 1.0

@@ -135,6 +135,21 @@ def test_an_unstable_array_is_written_again(spd: Make, rhs: Make, error_leaf: An
     assert (bare.status[[0, 2]] == Status.OK).all()
 
 
+def test_a_disturbed_array_is_left_at_once_and_written_again(spd: Make, rhs: Make, error_leaf: Any) -> None:
+    """Its cells are no longer what was programmed: no second pass on it, and the members beside it go on."""
+    a, b = spd(4, (3,)), rhs(3, 4, 2)
+    leaf = error_leaf((0.1 * np.eye(4),), hurt=a[1, 0, 0])
+    answer = HpInv(leaf).program(a, Key(0)).solve(b)
+    assert (answer.status == Status.OK).all()
+    assert answer.counts.reprogrammings == 1
+    assert not answer.disturbed.any()  # the second programming was not
+    assert (answer.iterations == [[8, 8], [1 + 8, 1 + 8], [8, 8]]).all()  # 0.1^8 <= 2^-24 < 0.1^7
+    for_good = HpInv(error_leaf((0.1 * np.eye(4),), hurt=a[1, 0, 0], intact_from=9)).program(a, Key(0)).solve(b)
+    assert for_good.disturbed.tolist() == [False, True, False]
+    assert for_good.counts.digital_fallbacks == 2
+    assert (for_good.status == Status.OK).all()
+
+
 def test_a_single_pass_is_the_leaf_s_own_answer(spd: Make, rhs: Make, written: Spec) -> None:
     a, b = spd(4, (2,)), rhs(2, 4, 3)
     cut = HpInv(Emulated(written), max_iterations=1, fallback=False).program(a, Key(4)).solve(b)
