@@ -70,13 +70,17 @@ class Problem:
         """Temperature, K."""
         return self.conditions.temperature + 273.15
 
+    @property
+    def series(self) -> float | None:
+        """Resistance of the access transistors for `nodal.build`: None leaves it to the analytic card."""
+        return None if self.conditions == NOMINAL else series_resistance(self.spec.cell, self.conditions)
+
     def model(self) -> LoopModel:
         """The nodal model, cells linearised where the inputs put them.
 
         Amplifiers count as linear: within their swing. Raises AnalysisError where the circuit has no such point.
         """
-        series = None if self.conditions == NOMINAL else series_resistance(self.spec.cell, self.conditions)
-        model = build(self.topology, self.spec, self.realisation, series)
+        model = build(self.topology, self.spec, self.realisation, self.series)
         point = model.operating_point(self.b[:, None])
         if not point.converged[0]:
             raise AnalysisError(

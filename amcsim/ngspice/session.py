@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Session:
         self._library: Library = library()
         self._deck: str | None = None
         self._values: dict[str, float] = {}
-        self._pulses: dict[str, tuple[float, ...]] = {}
+        self._waveforms: dict[str, tuple[str, tuple[float, ...]]] = {}
         self._stale = False
         """Whether the circuit must be parsed again before the next run: once gmin stepping failed, ngspice 39 keeps a
         conductance of 1e-12 S on the diagonal for good, and later answers would depend on that history."""
@@ -57,7 +57,7 @@ class Session:
             raise NgspiceError("a session's deck must not hold a .control section: the session gives the commands")
         self._parse(deck)
         self._values.clear()
-        self._pulses.clear()
+        self._waveforms.clear()
 
     def _parse(self, deck: str) -> None:
         library = self._library
@@ -95,9 +95,12 @@ class Session:
 
     def alter_pulse(self, source: str, pulse: Sequence[float]) -> None:
         """Replace the PULSE of a source: low, high (V), delay, rise, fall, width, period (s). Raises NgspiceError."""
-        numbers = tuple(float(v) for v in pulse)
-        self._command_all([f"alter @{_device(source)}[pulse] = [ {' '.join(map(repr, numbers))} ]"])
-        self._pulses[source] = numbers
+        self.alter_waveform(source, "pulse", pulse)
+
+    def alter_waveform(self, source: str, kind: Literal["pulse", "pwl", "exp"], numbers: Sequence[float]) -> None:
+        """Give a source another waveform: what stands in the brackets of PULSE, PWL or EXP. Raises NgspiceError."""
+        self._command_all([_waveform(source, kind, numbers)])
+        self._waveforms[source] = kind, tuple(numbers)
 
     @property
     def dead(self) -> bool:
@@ -219,8 +222,7 @@ class Session:
             self._parse(self._deck)
             values, self._values = self._values, {}
             self.alter(values)
-            for source, pulse in self._pulses.items():
-                self.alter_pulse(source, pulse)
+            self._command_all([_waveform(source, *waveform) for source, waveform in self._waveforms.items()])
 
     def _run(self, command: str) -> tuple[Library, bytes]:
         """Run an analysis; the library and the plot that it left."""
@@ -250,6 +252,11 @@ class Session:
             self._library.command(b"destroy all")
             raise NgspiceError(f"the circuit has no vector {name!r}")
         return info
+
+
+def _waveform(source: str, kind: str, numbers: Sequence[float]) -> str:
+    """The command that gives a source that waveform."""
+    return f"alter @{_device(source)}[{kind}] = [ {' '.join(repr(float(v)) for v in numbers)} ]"
 
 
 _Values = TypeVar("_Values", F64, C128)

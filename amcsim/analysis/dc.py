@@ -1,0 +1,86 @@
+"""Dc sweep: all inputs scaled together, from -reach to reach times b; how straight the answers are, where they clip."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from amcsim._types import F64
+from amcsim.analysis.array import operating_points
+from amcsim.analysis.linearised import AnalysisError, Backend, Problem
+from amcsim.analysis.result import Axis, Measure, Result, Trace
+from amcsim.netlist.conditions import NOMINAL, Conditions
+from amcsim.nodal.build import build
+from amcsim.realisation import Realisation
+from amcsim.specs import Spec
+from amcsim.topology.circuit import Topology
+
+__all__ = ["dc"]
+
+_CLIPPED = 0.01
+"""Part of the straight line by which an answer that clips has departed from it."""
+
+
+def dc(
+    topology: Topology,
+    spec: Spec,
+    r: Realisation,
+    b: F64,
+    *,
+    reach: float = 1.0,
+    points: int = 41,
+    backend: Backend = "ngspice",
+    conditions: Conditions = NOMINAL,
+) -> Result:
+    """Answers x(s) for inputs s b, s from -reach to reach. NaN where a point has no solution.
+
+    `points` (odd) lie evenly over that range; where reach > 1, as many again within +-1.
+
+    Measures, over |s| <= 1: `linearity_error`, the largest distance of an answer from its least-squares line, in units
+    of the largest answer's excursion; `linearity_error_x0`, of each alone in units of its own. `clips_at`: the
+    smallest |s| at which an answer is 1 % (of the largest answer's tangent) off its tangent at 0, or without solution;
+    infinite where none is. `offset_x0`: answer without input (V); `gain_x0`: slope at 0, per unit of s (V). A DC point
+    is no answer by itself: stability is another analysis. Raises AnalysisError, NgspiceError, ValueError.
+    """
+    if points < 5 or points % 2 == 0 or not 0 < reach <= 1e4:
+        raise ValueError(f"points = {points}, reach = {reach:g}: wanted an odd number from 5 on, and 0 < reach <= 1e4")
+    problem = Problem(topology, spec, r, b, conditions)
+    whole, inner = np.linspace(-reach, reach, points), np.linspace(-1.0, 1.0, points if reach > 1 else 1)
+    scale = np.unique(np.round(np.append(whole, inner if reach > 1 else 0.0), 12))
+    columns = b[:, None] * scale
+    m = len(problem.outputs)
+    if backend == "nodal":
+        point = build(topology, spec, r, problem.series).operating_point(columns)
+        found = np.where(point.converged, point.u[:m], np.nan)
+    else:
+        found = operating_points(topology, spec, r, columns, conditions)[:m]
+    found = topology.sign * found
+    middle = scale.size // 2
+    around = found[:, middle - 1 : middle + 2]
+    if not np.isfinite(around).all():
+        raise AnalysisError(f"{problem.title}: no operating point without input")
+    slope = (around[:, 2] - around[:, 0]) / (scale[middle + 1] - scale[middle - 1])
+    tangent = around[:, [1]] + slope[:, None] * scale
+    most = max(float(np.abs(slope).max()), 1e-300)
+    used = np.abs(scale) <= 1.0 + 1e-12
+    straight = np.polynomial.polynomial.polyfit(scale[used], found[:, used].T, 1)
+    off = np.abs(found[:, used] - (straight[0][:, None] + straight[1][:, None] * scale[used])).max(axis=1)
+    span = np.maximum(np.abs(straight[1]) * scale[used].max(), 1e-300)
+    with np.errstate(invalid="ignore"):
+        departed = ~(np.abs(found - tangent) <= _CLIPPED * most * np.abs(scale) + 1e-6)
+    gone = np.abs(scale)[departed.any(axis=0)]
+    clips = float(gone.min()) if gone.size else math.inf
+    names = problem.outputs
+    first = names[int(np.argmax(departed[:, np.abs(np.abs(scale) - clips) < 1e-9].any(axis=1)))] if gone.size else ""
+    measures = {
+        "linearity_error": Measure(float(off.max() / span.max())),
+        "clips_at": Measure(clips, "", (first, clips) if first else None),
+    }
+    for i, name in enumerate(names):
+        measures[f"gain_{name}"] = Measure(float(slope[i]), "V")
+        measures[f"offset_{name}"] = Measure(float(around[i, 1]), "V")
+        measures[f"linearity_error_{name}"] = Measure(float(off[i] / span[i]))
+    traces = {name: Trace(x, "V") for name, x in zip(names, found, strict=True)}
+    title = f"{problem.title}: answers over the scale of the inputs"
+    return Result("dc", title, Axis("input scale", "", scale), traces, measures, {"backend": backend, "inputs": b})

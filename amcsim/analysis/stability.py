@@ -1,0 +1,155 @@
+"""Stability of the whole multi-loop circuit: poles, one margin of all loops together, margins of each loop alone.
+
+With a voltage d in series with every amplifier's inverting input, the inputs see (I + L)^-1 d: S = (I + L)^-1
+(amcsim.nodal.response). Then
+
+    margin       alpha = min over w of sigma_min(I + L(jw)) = 1 / max sigma_max(S(jw)):  the distance from instability that
+                 all loops share. Safonov and Athans (IEEE AC-26, 415 (1981)): any phase lag below 2 asin(alpha/2) and any
+                 gain factor from 1/(1 + alpha) to 1/(1 - alpha), at once and unequal in all loops, leave it stable.
+    loop k       with all other loops closed, its return ratio is l_k = 1/S_kk - 1; phase margin where |l_k| = 1,
+                 gain margin where l_k is real and negative.
+
+In ngspice (`backend="ngspice"`) S is measured: an ac voltage at each amplifier's offset source in turn, the only thing
+done to the circuit. That is Middlebrook's voltage injection (Int. J. Electronics 38, 485 (1975)), exact where the
+amplifier's input draws no current, as in the behavioural op-amps; a transistor's gate draws jw C_g, small beside the
+summing node's capacitance. Margins say nothing where a pole lies to the right already: poles come first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from amcsim._types import C128, F64
+from amcsim.analysis.linearised import Backend, Problem, decibel
+from amcsim.analysis.result import Axis, Measure, Result, Trace
+from amcsim.netlist.conditions import NOMINAL, Conditions
+from amcsim.ngspice.session import decades
+from amcsim.realisation import Realisation
+from amcsim.specs import Spec
+from amcsim.topology.circuit import Topology
+
+__all__ = ["gain_margin", "phase_margin", "stability"]
+
+
+def stability(
+    topology: Topology,
+    spec: Spec,
+    r: Realisation,
+    b: F64,
+    *,
+    backend: Backend = "nodal",
+    start: float = 1e3,
+    stop: float = 1e9,
+    per_decade: int = 40,
+    conditions: Conditions = NOMINAL,
+) -> Result:
+    """Return ratios of all loops (dB, deg) and sigma_min(I + L) over frequency, at inputs b.
+
+    Measures: `stable` (1 or 0, by the poles; nodal backend), `damping` and `slowest_pole` (Hz, real part; positive
+    where it grows), `margin` (alpha above), `guaranteed_phase_margin` (deg), `phase_margin` and `gain_margin` of the worst
+    loop, `phase_margin_a0` ... of each: a0 is amplifier 0, i0 inverter 0. `details["poles"]`: [real, imaginary] in rad/s.
+    Raises AnalysisError, NgspiceError.
+    """
+    problem = Problem(topology, spec, r, b, conditions)
+    f = decades(start, stop, per_decade)
+    measures: dict[str, Measure] = {}
+    details: dict[str, Any] = {"backend": backend}
+    if backend == "nodal":
+        small = problem.small_signal(f)
+        sensitivity = small.sensitivity()
+        poles = small.model.poles
+        measures |= _pole_measures(poles)
+        details["poles"] = [[p.real, p.imag] for p in poles.tolist()]
+    else:
+        sensitivity = _injected(problem, f)
+    alpha = 1.0 / np.linalg.norm(sensitivity, ord=2, axis=(1, 2))
+    lowest = int(np.argmin(alpha))
+    loops = 1.0 / np.diagonal(sensitivity, axis1=1, axis2=2).T - 1.0
+    names = problem.loops
+    traces = {f"|{name}|": Trace(decibel(loop), "dB") for name, loop in zip(names, loops, strict=True)}
+    traces |= {f"arg {name}": Trace(_phase(loop), "deg") for name, loop in zip(names, loops, strict=True)}
+    traces["sigma_min(I + L)"] = Trace(alpha, "", log=True)
+    phases = [phase_margin(f, loop) for loop in loops]
+    gains = [gain_margin(f, loop) for loop in loops]
+    worst = int(np.argmin([p for p, _ in phases]))
+    measures |= {
+        "margin": Measure(float(alpha[lowest]), "", ("sigma_min(I + L)", float(f[lowest]))),
+        "guaranteed_phase_margin": Measure(math.degrees(2 * math.asin(min(float(alpha[lowest]) / 2, 1.0))), "deg"),
+        "phase_margin": Measure(phases[worst][0], "deg", (f"arg {names[worst]}", phases[worst][1])),
+        "gain_margin": Measure(min(g for g, _ in gains), "dB"),
+    }
+    measures |= {f"phase_margin_{name}": Measure(p, "deg") for name, (p, _) in zip(names, phases, strict=True)}
+    measures |= {f"gain_margin_{name}": Measure(g, "dB") for name, (g, _) in zip(names, gains, strict=True)}
+    measures |= {
+        f"crossover_{name}": Measure(at, "Hz", (f"|{name}|", at) if len(names) <= 4 else None)
+        for name, (_, at) in zip(names, phases, strict=True)
+    }
+    title = f"{problem.title}: return ratios, each with the other loops closed"
+    return Result("stability", title, Axis("frequency", "Hz", f, log=True), traces, measures, details)
+
+
+def phase_margin(f: F64, loop: C128) -> tuple[float, float]:
+    """The smallest distance from -180 deg, deg, over all crossings of |loop| = 1, and where it is, Hz.
+
+    Infinite, at NaN, where the magnitude never crosses 1.
+    """
+    level, angle = np.log(np.abs(loop)), np.unwrap(np.angle(loop))
+    best = (math.inf, math.nan)
+    for k, share in _crossings(level):
+        here = angle[k] + share * (angle[k + 1] - angle[k])
+        margin = abs(math.degrees(math.remainder(here - math.pi, 2 * math.pi)))
+        best = min(best, (margin, _between(f, k, share)))
+    return best
+
+
+def gain_margin(f: F64, loop: C128) -> tuple[float, float]:
+    """The smallest factor, dB, up or down, that takes the loop through -1, and where, Hz; infinite where none does."""
+    best = (math.inf, math.nan)
+    for k, share in _crossings(loop.imag):
+        here = loop[k] + share * (loop[k + 1] - loop[k])
+        if here.real < 0:
+            best = min(best, (abs(20 * math.log10(abs(here))), _between(f, k, share)))
+    return best
+
+
+def _crossings(values: F64) -> list[tuple[int, float]]:
+    """Where values, (t,), change their sign: the point before and the share of the step to the zero."""
+    before = np.flatnonzero(np.signbit(values[:-1]) != np.signbit(values[1:]))
+    return [(int(k), float(values[k] / (values[k] - values[k + 1]))) for k in before]
+
+
+def _between(f: F64, k: int, share: float) -> float:
+    return float(f[k] * (f[k + 1] / f[k]) ** share)
+
+
+def _phase(loop: C128) -> F64:
+    """Continuous phase, deg, which begins within +-180."""
+    phase: F64 = np.degrees(np.unwrap(np.angle(loop)))
+    return phase
+
+
+def _pole_measures(poles: C128) -> dict[str, Measure]:
+    """Of the pole farthest to the right, and the least damping ratio of all."""
+    if poles.size == 0:
+        return {"stable": Measure(1.0)}
+    slow = poles[int(np.argmax(poles.real))]
+    return {
+        "stable": Measure(float(slow.real < 0)),
+        "slowest_pole": Measure(float(slow.real) / (2 * math.pi), "Hz"),
+        "damping": Measure(float((-poles.real / np.abs(poles)).min())),
+    }
+
+
+def _injected(problem: Problem, f: F64) -> C128:
+    """S measured in ngspice by a voltage at each amplifier's input in turn, (f, N, N)."""
+    network = problem.topology.network(*problem.realisation.g_pos.shape, problem.spec)
+    nodes = [*network.amplifiers.inverting.tolist(), *network.inverter_inputs.tolist()]
+    senses = [network.nodes[node] for node in nodes]
+    sources = [*(f"v.x{n}.vos" for n in network.amplifiers.names), *(f"v.x{n}.xo.vos" for n in network.inverters.names)]
+    columns = [problem.ac(f, senses, {source: 1.0}) for source in sources]  # (N senses, f) each
+    seen = np.stack(columns, axis=-1)  # (senses, f, injections)
+    measured: C128 = np.eye(len(senses)) - np.swapaxes(seen, 0, 1)
+    return measured
