@@ -3,9 +3,10 @@
 With a voltage d in series with every amplifier's inverting input, the inputs see (I + L)^-1 d: S = (I + L)^-1
 (amcsim.nodal.response). Then
 
-    margin       alpha = min over w of sigma_min(I + L(jw)) = 1 / max sigma_max(S(jw)):  the distance from instability that
-                 all loops share. Safonov and Athans (IEEE AC-26, 415 (1981)): any phase lag below 2 asin(alpha/2) and any
-                 gain factor from 1/(1 + alpha) to 1/(1 - alpha), at once and unequal in all loops, leave it stable.
+    margin       alpha = min over w of sigma_min(I + L(jw)) = 1 / max sigma_max(S(jw)): the distance from instability
+                 that all loops share. Safonov and Athans (IEEE AC-26, 415 (1981)): any phase lag below 2 asin(alpha/2)
+                 and any gain factor from 1/(1 + alpha) to 1/(1 - alpha), at once and unequal in all loops, leave it
+                 stable.
     loop k       with all other loops closed, its return ratio is l_k = 1/S_kk - 1; phase margin where |l_k| = 1,
                  gain margin where l_k is real and negative.
 
@@ -49,9 +50,9 @@ def stability(
     """Return ratios of all loops (dB, deg) and sigma_min(I + L) over frequency, at inputs b.
 
     Measures: `stable` (1 or 0, by the poles; nodal backend), `damping` and `slowest_pole` (Hz, real part; positive
-    where it grows), `margin` (alpha above), `guaranteed_phase_margin` (deg), `phase_margin` and `gain_margin` of the worst
-    loop, `phase_margin_a0` ... of each: a0 is amplifier 0, i0 inverter 0. `details["poles"]`: [real, imaginary] in rad/s.
-    Raises AnalysisError, NgspiceError.
+    where it grows), `margin` (alpha above), `guaranteed_phase_margin` (deg), `phase_margin` and `gain_margin` of the
+    worst loop, `phase_margin_a0` ... of each: a0 is amplifier 0, i0 inverter 0. `details["poles"]`: [real, imaginary]
+    in rad/s. Raises AnalysisError, NgspiceError.
     """
     problem = Problem(topology, spec, r, b, conditions)
     f = decades(start, stop, per_decade)
@@ -145,7 +146,8 @@ def _pole_measures(poles: C128) -> dict[str, Measure]:
 
 def _injected(problem: Problem, f: F64) -> C128:
     """S measured in ngspice by a voltage at each amplifier's input in turn, (f, N, N)."""
-    network = problem.topology.network(*problem.realisation.g_pos.shape, problem.spec)
+    m, n = problem.realisation.g_pos.shape
+    network = problem.topology.network(m, n, problem.spec)
     nodes = [*network.amplifiers.inverting.tolist(), *network.inverter_inputs.tolist()]
     senses = [network.nodes[node] for node in nodes]
     sources = [*(f"v.x{n}.vos" for n in network.amplifiers.names), *(f"v.x{n}.xo.vos" for n in network.inverters.names)]

@@ -1,7 +1,8 @@
 """Transient of an input step in ngspice: settling, overshoot, slewing; overload, DAC settling, ADC kick-back if asked.
 
-Settling counts from the step (from the end of an overload) until an answer stays within a tolerance of its end; overall it
-is that of the answers' norm. An amplifier slews while its input is beyond its linear range, slew_rate / (2 pi gbw).
+Settling counts from the step (from the end of an overload) until an answer stays within a tolerance of its end;
+overall it is that of the answers' norm. An amplifier slews while its input is beyond its linear range, slew_rate / (2
+pi gbw).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -59,7 +61,7 @@ class Disturbances:
         if self.overload != 1.0 and self.dac_time_constant:
             raise ValueError("overload and dac_time_constant exclude each other")
 
-    def waveform(self, volts: float, at: float) -> tuple[str, tuple[float, ...]]:
+    def waveform(self, volts: float, at: float) -> tuple[Literal["pulse", "pwl", "exp"], tuple[float, ...]]:
         """Kind and numbers of a source's waveform that steps to `volts` at that instant."""
         if self.overload != 1.0:
             end = at + self.overload_time
@@ -86,13 +88,13 @@ def step(
 ) -> Result:
     """Answers over time after the inputs step from 0 to b, (inputs,).
 
-    Measures: `settling` and `settling_x0` (s; infinite where the end is not reached early enough to tell), `overshoot` of
-    the worst answer and `overshoot_x0` (relative to the answers' largest end value), `slew_fraction`: the largest drive
-    of an amplifier, tanh(|input| / linear range), 1 while it slews, `slew_limited` (1 or 0: above 0.9), `slew` (V/s, the
-    steepest of all answers), `end_x0` (V). With an overload `recovery`, settling from its end on, and no overshoot. With an
-    ADC `kick`: the largest departure of an answer after sampling, V, and `kick_recovery` (s).
-    `stop` in s; default: four times the linearised circuit's settling to 0.1 %, at most the read window.
-    Raises NgspiceError, ValueError.
+    Measures: `settling` and `settling_x0` (s; infinite where the end is not reached early enough to tell), `overshoot`
+    of the worst answer and `overshoot_x0` (relative to the answers' largest end value), `slew_fraction`: the largest
+    drive of an amplifier, tanh(|input| / linear range), 1 while it slews, `slew_limited` (1 or 0: above 0.9), `slew`
+    (V/s, the steepest of all answers), `end_x0` (V). With an overload `recovery`, settling from its end on, and no
+    overshoot. With an ADC `kick`: the largest departure of an answer after sampling, V, and `kick_recovery` (s).
+    `stop` in s; default: four times the linearised circuit's settling to 0.1 %, at most the read window. Raises
+    NgspiceError, ValueError.
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance = {tolerance:g}: allowed is above 0, below 1")
@@ -193,7 +195,7 @@ def _sampler(outputs: Sequence[str], disturbances: Disturbances, at: float) -> l
 
 
 def _settled(time: F64, error: F64, bound: float, origin: float) -> float:
-    """When `error`, (t,), is within `bound` for good, counted from `origin`, s; inf where it still was not at the end."""
+    """When `error`, (t,), is within `bound` for good, counted from `origin`, s; inf where not before the end."""
     outside = np.flatnonzero(error > bound)
     if outside.size == 0:
         return 0.0
