@@ -17,7 +17,7 @@ from amcsim.runs.files import json_text, plain, write_text
 __all__ = ["ENDINGS", "result_csv", "write_result"]
 
 _PICTURES = (".png", ".svg", ".pdf")
-ENDINGS = (*_PICTURES, ".csv", ".json", ".raw")
+ENDINGS = (*_PICTURES, ".html", ".csv", ".json", ".raw")
 """Of the files that `write_result` writes."""
 
 _PLOT_NAMES = {
@@ -30,9 +30,10 @@ _QUANTITIES = {"V": "voltage", "A": "current", "s": "time", "Hz": "frequency"}
 
 
 def write_result(result: Result, path: Path) -> None:
-    """Write a result as its file's ending says: .png, .svg, .pdf, .csv, .json, or .raw for ngspice's `load`.
+    """Write a result as its file's ending says: .png, .svg, .pdf, .html, .csv, .json, or .raw for ngspice's `load`.
 
-    Pictures hold the traces that are shown, the other files all of them. Written whole or not at all. Raises ValueError
+    The .html is a page to look into (amcsim.plot.wave_page). Pictures hold the traces that are shown, the page begins
+    with them, the other files hold all. Written whole or not at all. Raises ValueError
     for another ending, OSError where the folder cannot be written.
     """
     ending = path.suffix.lower()
@@ -40,6 +41,8 @@ def write_result(result: Result, path: Path) -> None:
         from amcsim.plot import save
 
         save(result.plot(), path)
+    elif ending == ".html":
+        write_text(path, _page(result))
     elif ending == ".csv":
         write_text(path, result_csv(result))
     elif ending == ".json":
@@ -48,6 +51,15 @@ def write_result(result: Result, path: Path) -> None:
         write_raw(path, _raw_plot(result))
     else:
         raise ValueError(f"output {path.name!r}: the ending must be one of {', '.join(ENDINGS)}")
+
+
+def _page(result: Result) -> str:
+    from amcsim.plot import wave_page
+
+    axis = result.axis
+    traces = {name: (t.values, t.unit, t.log, t.shown) for name, t in result.traces.items()}
+    measures = {name: (m.value, m.unit, m.at) for name, m in result.measures.items()}
+    return wave_page((axis.name, axis.unit, axis.values, axis.log), traces, measures, result.title)
 
 
 def result_csv(result: Result) -> str:

@@ -29,7 +29,12 @@ def register(app: typer.Typer) -> None:
 
 _Files = Annotated[
     list[Path],
-    typer.Option("--out", "-o", metavar="FILE", help="Repeatable: .png, .svg, .pdf, .csv, .json, .raw (ngspice)."),
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        help="Repeatable: .html (a page to look into), .png, .svg, .pdf, .csv, .json, .raw (ngspice).",
+    ),
 ]
 _Stop = Annotated[
     float | None, typer.Option(help="Length of the transient, s; default: three times the settling to 0.1 %.")

@@ -6,6 +6,7 @@ from amcsim.plot.comparison import surrogate_vs_ngspice
 from amcsim.plot.curves import error_by_pass, training_curves
 from amcsim.plot.style import FORMATS, save, to_png_uri, to_svg
 from amcsim.plot.transients import waveforms
+from amcsim.plot.wave_page import wave_page
 
 __all__ = [
     "FORMATS",
@@ -18,5 +19,6 @@ __all__ = [
     "to_png_uri",
     "to_svg",
     "training_curves",
+    "wave_page",
     "waveforms",
 ]

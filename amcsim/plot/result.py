@@ -14,7 +14,7 @@ __all__ = ["result_figure"]
 
 _DIRECT = 8
 """Traces of a panel up to which each has a colour and a legend entry of its own."""
-_QUANTITY = {
+QUANTITIES = {
     "V": "voltage",
     "A": "current",
     "S": "conductance",
@@ -65,7 +65,7 @@ def result_figure(
                 value_scale, value_label = _scaled(np.array([value]), value_unit)
                 text = f"{n}: {value * value_scale:.4g} {value_label}".rstrip()
                 ax.plot([place * factor], [at], "o", color="#000000", markersize=5, zorder=5, label=text)
-        quantity = _QUANTITY.get(panel_unit, "value")
+        quantity = QUANTITIES.get(panel_unit, "value")
         ax.set_ylabel(f"{quantity} ({label})" if label else quantity)
         if logs:
             ax.set_yscale("log")
