@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -171,7 +173,8 @@ class ProgrammingSpec(_Section):
     """How programmed conductances depart from their targets."""
 
     model: Literal["ideal", "uniform", "gaussian", "write_verify"] = "ideal"
-    """Write errors: uniform within +-tolerance; gaussian, where tolerance is one standard deviation."""
+    """Write errors: uniform within +-tolerance; gaussian, where tolerance is one standard deviation; write_verify, as
+    fitted to write-verify loops in ngspice for tolerances of 10 and 2 uS."""
     tolerance: float = Field(0.0, ge=0.0, le=1e-2)
     """Write tolerance, S."""
     verify: Literal["cell", "device"] = "device"
@@ -241,8 +244,6 @@ class Spec(_Section):
             )
         if self.opamp.transistors and not 4.5 <= supply <= 5.5:
             raise SpecError(f'opamp.supply = {supply:g}: "{model}" is biased for 5 V (allowed 4.5 to 5.5)')
-        if self.programming.model == "write_verify":
-            raise SpecError('programming.model = "write_verify" is not supported yet by any backend')
         return self
 
     def require_equations(self, backend: str) -> Spec:
@@ -254,6 +255,17 @@ class Spec(_Section):
                 "stands for it"
             )
         return self
+
+    def equivalent(self) -> Spec:
+        """This spec, transistors replaced by the behavioural section that stands for them (circuits/<model>.toml)."""
+        return _equivalent(self) if self.opamp.transistors else self
+
+
+@lru_cache(maxsize=64)
+def _equivalent(spec: Spec) -> Spec:
+    text = (files("amcsim.circuits") / f"{spec.opamp.model}.toml").read_text(encoding="utf-8")
+    section, supply = tomllib.loads(text)["opamp"], spec.opamp.supply
+    return spec.replace(opamp=section | {"supply": supply, "swing": min(section["swing"], supply)})
 
 
 # Zhang et al., "First Demonstration of Second-order Training ... In-memory Analog Matrix Computing": 20-220 uS, write

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from amcsim.specs import Spec, SpecError, load_spec, preset, preset_names, preset_sources
+from amcsim.specs import (
+    TRANSISTOR_OPAMPS,
+    Spec,
+    SpecError,
+    load_spec,
+    preset,
+    preset_names,
+    preset_sources,
+)
 
 
 def bounded_fields() -> list[tuple[str, str, float, float]]:
@@ -128,17 +136,31 @@ def test_presets_are_valid_and_supported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "fields", "named"),
+    ("section", "fields", "said"),
     [
-        ("opamp", {"model": "ad823"}, 'opamp.model = "ad823"'),
-        ("programming", {"model": "write_verify"}, 'programming.model = "write_verify"'),
+        ("opamp", {"model": "ad823"}, 'opamp.model = "ad823" is no amplifier of circuits/'),
+        ("opamp", {"model": "opamp_miller", "supply": 12.0}, 'opamp.supply = 12: "opamp_miller" is biased for 5 V'),
+        ("programming", {"model": "write_verify"}, 'programming.model = "write_verify" is not supported yet'),
     ],
 )
-def test_what_no_backend_supports_yet_is_refused(section: str, fields: dict[str, Any], named: str) -> None:
+def test_what_no_backend_supports_is_refused(section: str, fields: dict[str, Any], said: str) -> None:
     spec = preset("ideal").replace(**{section: fields})
     with pytest.raises(SpecError) as caught:
         spec.require_supported()
-    assert str(caught.value) == f"{named} is not supported yet by any backend"
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize("model", TRANSISTOR_OPAMPS)
+def test_transistors_have_a_behavioural_equivalent_and_equations_only_in_ngspice(model: str) -> None:
+    spec = preset("pku_350nm").replace(opamp={"model": model, "supply": 4.6, "swing": 3.0, "offset_sigma": 2e-3})
+    assert spec.require_supported() is spec
+    stands_for = spec.equivalent().opamp
+    assert (stands_for.model, stands_for.supply, stands_for.offset_sigma) == ("behavioral", 4.6, 2e-3)
+    assert stands_for.feedback_capacitance == spec.opamp.feedback_capacitance
+    with pytest.raises(SpecError, match=f"ngspice backend solves and nodal does not: `amcsim opamp {model} -o"):
+        spec.require_equations("nodal")
+    behavioral = preset("pku_350nm")
+    assert behavioral.equivalent() is behavioral.require_equations("nodal") is behavioral
 
 
 def test_replace_validates_and_leaves_the_original_alone() -> None:

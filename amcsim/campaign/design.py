@@ -134,7 +134,8 @@ def load_campaign(path: Path | str) -> Campaign:
     name = data.get("spec")
     if not isinstance(name, str):
         raise CampaignError(f"{path}: spec = {name!r} must name a preset ({', '.join(preset_names())}) or a spec file")
-    data["spec"] = load_spec(name if name in preset_names() else path.parent / name)
+    spec = load_spec(name if name in preset_names() else path.parent / name)
+    data["spec"] = spec.require_equations("a campaign's surrogate")
     recorded = data.pop("recorded_file", None)
     if recorded is not None:
         if not isinstance(recorded, str):

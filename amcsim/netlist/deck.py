@@ -24,6 +24,7 @@ __all__ = [
     "Deck",
     "alterations",
     "array_text",
+    "circuit_file",
     "deck_text",
     "library_text",
     "opamp_parameters",
@@ -60,9 +61,16 @@ class Deck:
         object.__setattr__(self, "title", title.strip() or "array")
 
 
+def opamp_kind(spec: Spec) -> str:
+    """What follows `opamp_` and `inverter_` in names of sub-circuits, of the file circuits/opamp_<kind>.lib too."""
+    return spec.opamp.model.removeprefix("opamp_")
+
+
 def opamp_parameters(spec: Spec) -> dict[str, float]:
-    """Parameters of the op-amp sub-circuit `circuits/opamp_<model>.lib`, offsets apart."""
+    """Parameters of the op-amp sub-circuit, offsets apart; one of transistors has none."""
     opamp = spec.opamp
+    if opamp.transistors:
+        return {}
     if opamp.model == "ideal":
         return {"gbw": opamp.gbw}
     linear = {
@@ -85,15 +93,18 @@ def library_text(spec: Spec, conditions: Conditions = NOMINAL) -> str:
     """The sub-circuits that the spec needs, from circuits/, inlined, as they are under the conditions."""
     law = "_sinh" if spec.cell.iv == "sinh" else ""
     cell = [f"cell_1r{law}"] if spec.cell.access == "none" else [spec.cell.access, f"cell_1t1r{law}"]
-    folder = files("amcsim.circuits")
-    texts = [
-        (folder / f"{name}.lib").read_text(encoding="utf-8").rstrip() for name in (*cell, f"opamp_{spec.opamp.model}")
-    ]
-    inverters = (folder / "inverter.lib").read_text(encoding="utf-8")
-    wanted = re.search(rf"^\.subckt inverter_{spec.opamp.model}\b.*?^\.ends\b.*?$", inverters, flags=re.M | re.S)
+    kind = opamp_kind(spec)
+    texts = [circuit_file(f"{name}.lib") for name in (*cell, f"opamp_{kind}")]
+    wanted = re.search(rf"^\.subckt inverter_{kind}\b.*?^\.ends\b.*?$", circuit_file("inverter.lib"), flags=re.M | re.S)
     if wanted is None:
-        raise ValueError(f"circuits/inverter.lib has no inverter_{spec.opamp.model}")
+        raise ValueError(f"circuits/inverter.lib has no inverter_{kind}")
     return conditions.applied("\n".join([*texts, wanted.group(0)]), spec)
+
+
+def circuit_file(name: str) -> str:
+    """Text of a file of circuits/, the files that it includes in their places."""
+    text = (files("amcsim.circuits") / name).read_text(encoding="utf-8").rstrip()
+    return re.sub(r"^\.include (\w+\.lib)$", lambda found: circuit_file(found[1]), text, flags=re.M)
 
 
 def _number(value: float) -> str:
@@ -168,19 +179,27 @@ def _testbench(deck: Deck) -> list[tuple[str, str, list[str], dict[str, float] |
         net.amplifiers.names, net.amplifiers.inverting, net.amplifiers.output, r.offset.tolist(), strict=True
     ):
         rows.append(
-            (f"opamp_{spec.opamp.model}", name, [nodes[inn], nodes[out], "vdd", "vss"], amplifier | {"vos": vos})
+            (f"opamp_{opamp_kind(spec)}", name, [nodes[inn], nodes[out], "vdd", "vss"], amplifier | {"vos": vos})
         )
     for name, a, b, vos, ratio in zip(
         net.inverters.names, net.inverters.a, net.inverters.b, r.inverter_offset, r.inverter_ratio, strict=False
     ):  # circuits without inverters leave the drawn ones unused
         drawn = {"rratio": float(ratio), "vos": float(vos)}
-        rows.append((f"inverter_{spec.opamp.model}", name, [nodes[a], nodes[b], "vdd", "vss"], inverter | drawn))
+        rows.append((f"inverter_{opamp_kind(spec)}", name, [nodes[a], nodes[b], "vdd", "vss"], inverter | drawn))
     return rows
 
 
 def _nodesets(deck: Deck) -> str:
-    """On the integrators, not the outputs: 8 Newton iterations instead of 132, and no gmin stepping."""
+    """On the integrators, not the outputs: 8 Newton iterations instead of 132, and no gmin stepping.
+
+    Amplifiers of transistors have no integrator: their outputs, and their inputs at 0.
+    """
     net = deck.network
+    if deck.spec.opamp.transistors:
+        outputs = [*net.amplifiers.output.tolist(), *net.inverters.b.tolist()]
+        inputs = [*net.amplifiers.inverting.tolist(), *net.inverter_inputs.tolist()]
+        hints = dict(zip(outputs, deck.expected.tolist(), strict=True)) | dict.fromkeys(inputs, 0.0)
+        return "\n+ ".join([".nodeset", *(f"v({net.nodes[node]})={v:.6g}" for node, v in hints.items())])
     stages = [*(f"x{n}.p" for n in net.amplifiers.names), *(f"x{n}.xo.p" for n in net.inverters.names)]
     values = [f"v({stage})={v:.6g}" for stage, v in zip(stages, deck.expected.tolist(), strict=True)]
     return "\n+ ".join([".nodeset", *values])

@@ -13,7 +13,11 @@ __all__ = ["build"]
 
 
 def build(topology: Topology, spec: Spec, r: Realisation, series: float | None = None) -> LoopModel:
-    """The model of one unbatched realisation; `series` replaces the access device's analytic on-resistance, ohm."""
+    """The model of one unbatched realisation; `series` replaces the access device's analytic on-resistance, ohm.
+
+    Amplifiers of transistors are modelled by the behavioural ones that stand for them (`Spec.equivalent`).
+    """
+    spec = spec.equivalent()
     m, n = r.g_pos.shape
     ron = on_resistance(spec.cell) if series is None else series
     groups = (*topology.outputs, *topology.senses, "in")

@@ -58,26 +58,36 @@ def certified(model: LoopModel) -> bool:
 
 
 def judge(
-    model: LoopModel, b: F64, u: F64, current: F64, converged: Bool, run: StartUp | None = None
+    model: LoopModel,
+    b: F64,
+    u: F64,
+    current: F64,
+    converged: Bool,
+    run: StartUp | None = None,
+    *,
+    doubt: bool = False,
 ) -> tuple[F64, I64, I64]:
     """Verdicts on DC points u of input voltages b: (answer (m, k), NaN where there is none; status (k,); reason (k,)).
 
     u: (4N, k), of which outputs and summing nodes are read where they come from a simulator; current: (N, k) output
     currents; converged: (k,) whether the DC equations were solved. `run` makes a start-up transient of the answer, in
-    its own sign (default: the nodal one).
+    its own sign (default: the nodal one). In `doubt`, where the model only stands for the circuit, every answer that
+    passes has to be reached by a transient, too.
     """
     m = model.answers
     times = start_up_times(model)
     transient = run or (lambda column: model.sign * start_up(model, column, times)[:, :m])
     kcl = _kcl_holds(model, b, u)
     if model.ports.cells is None:
-        return _judge(model, b, u, current, converged, kcl, transient)
+        return _judge(model, b, u, current, converged, kcl, transient, doubt)
     # curved cells: poles, settling and certificates are those of the circuit linearised where it ends
     x, status, reason = np.empty((m, b.shape[1])), *np.zeros((2, b.shape[1]), dtype=np.int64)
     for k in range(b.shape[1]):
         column = slice(k, k + 1)
         here = model.at(u[:, k], b[:, k]) if np.isfinite(u[:, k]).all() else replace(model, ports=_linear(model.ports))
-        answer = _judge(here, b[:, column], u[:, column], current[:, column], converged[column], kcl[column], transient)
+        answer = _judge(
+            here, b[:, column], u[:, column], current[:, column], converged[column], kcl[column], transient, doubt
+        )
         x[:, column], status[column], reason[column] = answer
     return x, status, reason
 
@@ -87,7 +97,7 @@ def _linear(ports: Ports) -> Ports:
 
 
 def _judge(
-    model: LoopModel, b: F64, u: F64, current: F64, converged: Bool, kcl: Bool, transient: StartUp
+    model: LoopModel, b: F64, u: F64, current: F64, converged: Bool, kcl: Bool, transient: StartUp, doubt: bool
 ) -> tuple[F64, I64, I64]:
     m, n, spec = model.answers, model.n, model.spec
     k = b.shape[1]
@@ -137,8 +147,8 @@ def _judge(
                     x[:, column] = end
                     status[column], reason[column] = Status.UNSETTLED, Reason.WINDOW
             left = np.flatnonzero(status == Status.OK)
-        if left.size and model.limited and not certified(model):
-            for column in left[~_stays_linear(model, b[:, left], u[:, left])]:
+        if left.size and model.limited and (doubt or not certified(model)):
+            for column in left if doubt else left[~_stays_linear(model, b[:, left], u[:, left])]:
                 _, ended = judge_start_up(transient(b[:, column]), x[:, column], tolerance)
                 if ended is not Reason.NONE:
                     status[column], reason[column] = _status_of(ended), ended

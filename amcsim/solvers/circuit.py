@@ -28,7 +28,8 @@ class CircuitArray(NodalArray):
     """Holds no session: the process's session is altered to this realisation at each solve.
 
     ngspice gives the DC points and, where the verdict asks for one, the start-up transient; poles and certificates come
-    from the nodal state matrix, since ngspice has no eigenvalues to give.
+    from the nodal state matrix, since ngspice has no eigenvalues to give. With amplifiers of transistors that matrix is
+    the behavioural equivalent's, and each answer has to be the end of a transient of the transistors as well.
     """
 
     def judged(self, index: tuple[int, ...], model: LoopModel, volts: F64) -> tuple[F64, I64, I64]:
@@ -38,14 +39,20 @@ class CircuitArray(NodalArray):
         u = point.u.copy()
         u[: 2 * model.n] = operating_points(self.topology, self.spec, r, volts)
         run = partial(_start_up, self.topology, self.spec, r, start_up_times(model))
-        return judge(model, volts, u, model.output_current(u, volts), point.converged, run)
+        return judge(
+            model, volts, u, model.output_current(u, volts), point.converged, run, doubt=self.spec.opamp.transistors
+        )
 
 
 def _start_up(topology: Topology, spec: Spec, r: Realisation, times: F64, b: F64) -> F64:
-    """Answers (t, m) at `times` of ngspice's transient from rest; NaN where it does not get to the end."""
+    """Answers (t, m) at `times` of ngspice's transient from rest; NaN where it does not get to the end.
+
+    Amplifiers of transistors rest at the circuit's DC point without input: from all voltages at zero the supplies would
+    step as well.
+    """
     m = r.g_pos.shape[0]
     try:
-        waves = transient(topology, spec, r, b, float(times[-1]), from_rest=True)
+        waves = transient(topology, spec, r, b, float(times[-1]), from_rest=not spec.opamp.transistors)
     except NgspiceDied:
         raise
     except NgspiceError:

@@ -154,5 +154,6 @@ class MvmSolver:
                 raise ValueError("the backend 'surrogate' needs a surrogate")
             return MvmSurrogate(a, self.spec, r, program(self.surrogate, self.spec, r))
         if self.backend == "nodal":
+            self.spec.require_equations("nodal")
             return MvmNodal(a, self.spec, r)
         return MvmCircuit(a, self.spec, r) if self.backend == "ngspice" else _Exact(a, self.spec, r)

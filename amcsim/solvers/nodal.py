@@ -60,4 +60,5 @@ class NodalSolver:
     def program(self, a: F64, key: Key) -> NodalProgrammed:
         """Write a, (*batch, m, m). Raises ValueError for a bad matrix, SpecError for an unsupported spec."""
         a = check_matrix(a)
+        self.spec.require_equations("nodal")
         return NodalProgrammed(a, self.spec, realise(a, self.spec, key))

@@ -135,8 +135,9 @@ class Surrogate(_Part):
     def require(self, spec: Spec, shape: tuple[int, int], g: F64, circuit: str = "inv") -> None:
         """Raise DomainError unless this may stand for a circuit of that kind and shape with device conductances g, S.
 
-        MVM may be rectangular, with no side longer than the largest size fitted.
+        MVM may be rectangular, with no side longer than the largest size fitted. SpecError for amplifiers of transistors.
         """
+        spec.require_equations("a surrogate")
         if circuit != self.circuit:
             raise DomainError(f"the surrogate was fitted to {self.circuit.upper()} circuits, not to {circuit.upper()}")
         sizes = self.domain.sizes
