@@ -70,6 +70,14 @@ class Problem:
         """Temperature, K."""
         return self.conditions.temperature + 273.15
 
+    def backend(self, wanted: Backend | None) -> Backend:
+        """The one wanted, or nodal equations where there are any. Raises SpecError where there are none."""
+        if wanted is None:
+            return "ngspice" if self.spec.opamp.transistors else "nodal"
+        if wanted == "nodal":
+            self.spec.require_equations("nodal")
+        return wanted
+
     @property
     def series(self) -> float | None:
         """Resistance of the access transistors for `nodal.build`: None leaves it to the analytic card."""

@@ -35,7 +35,7 @@ def noise(
     r: Realisation,
     b: F64,
     *,
-    backend: Backend = "nodal",
+    backend: Backend | None = None,
     start: float = 1.0,
     stop: float = 1e8,
     per_decade: int = 10,
@@ -49,6 +49,7 @@ def noise(
     the operating point in the nodal backend. Raises AnalysisError, NgspiceError, ValueError.
     """
     problem = Problem(topology, spec, r, b, conditions)
+    backend = problem.backend(backend)
     f = decades(start, stop, per_decade)
     names = problem.outputs
     parts: dict[str, F64] = {}

@@ -33,7 +33,7 @@ def ac(
     b: F64,
     *,
     only: int | None = None,
-    backend: Backend = "nodal",
+    backend: Backend | None = None,
     start: float = 1e2,
     stop: float = 1e8,
     per_decade: int = 20,
@@ -47,6 +47,7 @@ def ac(
     Raises AnalysisError, NgspiceError, ValueError.
     """
     problem = Problem(topology, spec, r, b, conditions)
+    backend = problem.backend(backend)
     f = decades(start, stop, per_decade)
     swing = _direction(b, only)
     if backend == "nodal":

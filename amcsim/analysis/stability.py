@@ -13,7 +13,8 @@ With a voltage d in series with every amplifier's inverting input, the inputs se
 In ngspice (`backend="ngspice"`) S is measured: an ac voltage at each amplifier's offset source in turn, the only thing
 done to the circuit. That is Middlebrook's voltage injection (Int. J. Electronics 38, 485 (1975)), exact where the
 amplifier's input draws no current, as in the behavioural op-amps; a transistor's gate draws jw C_g, small beside the
-summing node's capacitance. Margins say nothing where a pole lies to the right already: poles come first.
+summing node's capacitance. Margins say nothing where a pole lies to the right already. Without poles to look at,
+Nyquist counts those: the amplifiers alone are stable, so that det(I + L) from w = 0 to infinity turns by -pi for each.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.circuit import Topology
 
-__all__ = ["gain_margin", "phase_margin", "stability"]
+__all__ = ["gain_margin", "phase_margin", "stability", "unstable_poles"]
 
 
 def stability(
@@ -41,20 +42,22 @@ def stability(
     r: Realisation,
     b: F64,
     *,
-    backend: Backend = "nodal",
-    start: float = 1e3,
+    backend: Backend | None = None,
+    start: float = 1.0,
     stop: float = 1e9,
     per_decade: int = 40,
     conditions: Conditions = NOMINAL,
 ) -> Result:
     """Return ratios of all loops (dB, deg) and sigma_min(I + L) over frequency, at inputs b.
 
-    Measures: `stable` (1 or 0, by the poles; nodal backend), `damping` and `slowest_pole` (Hz, real part; positive
-    where it grows), `margin` (alpha above), `guaranteed_phase_margin` (deg), `phase_margin` and `gain_margin` of the
-    worst loop, `phase_margin_a0` ... of each: a0 is amplifier 0, i0 inverter 0. `details["poles"]`: [real, imaginary]
-    in rad/s. Raises AnalysisError, NgspiceError.
+    Measures: `stable` (1 or 0), by the poles or, in ngspice, by `unstable_poles` as Nyquist counts them; nodal also
+    `damping` (least) and `slowest_pole` (Hz, real part; positive where it grows); `margin` (alpha above),
+    `guaranteed_phase_margin` (deg), `phase_margin` and `gain_margin` of the worst loop, `phase_margin_a0` ... of each:
+    a0 is amplifier 0, i0 inverter 0. `details["poles"]`: [real, imaginary] in rad/s. Raises AnalysisError,
+    NgspiceError.
     """
     problem = Problem(topology, spec, r, b, conditions)
+    backend = problem.backend(backend)
     f = decades(start, stop, per_decade)
     measures: dict[str, Measure] = {}
     details: dict[str, Any] = {"backend": backend}
@@ -66,6 +69,8 @@ def stability(
         details["poles"] = [[p.real, p.imag] for p in poles.tolist()]
     else:
         sensitivity = _injected(problem, f)
+        measures["unstable_poles"] = Measure(float(unstable_poles(sensitivity)))
+        measures["stable"] = Measure(float(measures["unstable_poles"].value == 0))
     alpha = 1.0 / np.linalg.norm(sensitivity, ord=2, axis=(1, 2))
     lowest = int(np.argmin(alpha))
     loops = 1.0 / np.diagonal(sensitivity, axis1=1, axis2=2).T - 1.0
@@ -90,6 +95,15 @@ def stability(
     }
     title = f"{problem.title}: return ratios, each with the other loops closed"
     return Result("stability", title, Axis("frequency", "Hz", f, log=True), traces, measures, details)
+
+
+def unstable_poles(sensitivity: C128) -> int:
+    """Poles to the right that S, (f, N, N), tells by Nyquist, from where all loops are at DC to where none is left.
+
+    The determinant turns by the sum of the angles of the eigenvalues of (I + L)_k+1 (I + L)_k^-1, each a small one.
+    """
+    turns = np.linalg.eigvals(np.linalg.solve(sensitivity[1:], sensitivity[:-1]))
+    return round(-float(np.angle(turns).sum()) / math.pi)
 
 
 def phase_margin(f: F64, loop: C128) -> tuple[float, float]:

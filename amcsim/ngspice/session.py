@@ -21,12 +21,17 @@ from .messages import NgspiceError, fatal_line
 from .trust import command_line
 
 if TYPE_CHECKING:
+    from .external import External
     from .library import Library
 
 __all__ = ["Session", "decades", "session_for"]
 
 _COMMAND_LENGTH = 900
 """Characters of a command line; ngspice's buffer ends near 1024."""
+
+
+_PAUSED = re.compile(r"doAnalyses: pause requested|simulation interrupted")
+"""What ngspice says when a breakpoint that we set stops an analysis; without one these lines tell a failure."""
 
 
 class Session:
@@ -122,14 +127,23 @@ class Session:
         return values
 
     def tran(
-        self, step: float, stop: float, vectors: Sequence[str], *, max_step: float | None = None, uic: bool = False
+        self,
+        step: float,
+        stop: float,
+        vectors: Sequence[str],
+        *,
+        max_step: float | None = None,
+        uic: bool = False,
+        external: External | None = None,
     ) -> dict[str, F64]:
         """Transient from 0 to `stop` (s): arrays of the vectors by name, and their common "time".
 
-        `step` (s) also caps the time step where `max_step` is absent. Raises NgspiceError as `op`.
+        `step` (s) also caps the time step where `max_step` is absent. `external` gives the voltages of the deck's
+        external sources, which are 0 otherwise. Raises NgspiceError as `op`, and what `external` raised.
         """
         cap = "" if max_step is None else f" 0 {float(max_step)!r}"
-        library, plot = self._run(f"tran {float(step)!r} {float(stop)!r}{cap}{' uic' if uic else ''}")
+        with self._library.driven(external):
+            library, plot = self._run(f"tran {float(step)!r} {float(stop)!r}{cap}{' uic' if uic else ''}")
         result = {name: library.array(self._vector(plot, name)) for name in ("time", *vectors)}
         library.command(b"destroy all")
         for name, data in result.items():
@@ -163,6 +177,56 @@ class Session:
                 found[k] = library.array(self._vector(spectra, "onoise_spectrum"))
                 library.command(b"destroy all")
         return _checked(found, "noise", outputs)
+
+    def variations(self, source: str, values: Sequence[Mapping[str, float]], vectors: Sequence[str]) -> F64:
+        """Operating points with devices altered to each of `values` in turn, (len(values), len(vectors)), V or A.
+
+        A dc sweep of `source`, a source of its own that nothing depends on, paused at each point to alter the circuit:
+        ngspice sets the circuit up and orders its matrix once, and each point starts from the one before. That is 3
+        (4x4) to 7 (16x16, wired) times faster than `op`; answers agree to ngspice's tolerance, but depend in their
+        last digits on the point before. NaN from the first point on that has no solution. Raises NgspiceError as `op`
+        and `alter`.
+        """
+        found = np.full((len(values), len(vectors)), np.nan)
+        library, count = self._library, len(values)
+        if count == 0:
+            return found
+        self.alter(values[0])
+        self._refresh()
+        names = [_ngspice_name(name) for name in vectors]
+        library.command(b"save " + b" ".join(names))
+        for k in range(1, count):
+            library.command(b"stop after %d" % k)
+        try:
+            self._sweep(f"dc {_device(source)} 0 {max(count - 1, 1)} 1".encode(), values, names, found)
+        finally:
+            if not self.dead:
+                library.command(b"delete all")
+                library.command(b"destroy all")
+        return found
+
+    def _sweep(self, command: bytes, values: Sequence[Mapping[str, float]], names: Sequence[bytes], found: F64) -> None:
+        library = self._library
+        for k in range(len(values)):
+            if k:
+                self.alter(values[k])
+            library.lines.clear()
+            library.command(command if k == 0 else b"resume")
+            paused = any("pause requested" in line for line in library.lines)
+            said = [line for line in library.lines if not (paused and _PAUSED.search(line))]
+            complaint = fatal_line(said)
+            self._stale = self._stale or any("failed" in line for line in said)
+            if complaint is not None:
+                self._stale = True
+                if k == 0:
+                    raise NgspiceError(f"dc failed: {complaint}", log="\n".join(said))
+                return
+            plot = library.plot()
+            for column, name in enumerate(names):
+                info = library.vector(plot, name)
+                if info is None:
+                    raise NgspiceError(f"the circuit has no vector {name.decode()!r}")
+                found[k, column] = info.v_realdata[k]
 
     @contextmanager
     def _swinging(self, sources: Mapping[str, float]) -> Iterator[None]:
