@@ -26,6 +26,7 @@ _VALIDATION_STREAM = 2**31
 """First number of the path of validation streams; campaigns use the sample ids, all below it."""
 _REPEATED_SOLVES = 200_000
 _PROGRAMMED = 20_000
+"""Of 4x4."""
 _BLOCK = 4_000
 """Arrays programmed in one call: their intermediate results stay in the cache."""
 
@@ -156,7 +157,7 @@ def _rates(surrogate: Surrogate, spec: Spec, a: F64, b: F64, key: Key) -> dict[s
     solve(b[..., None])
     vectors = np.moveaxis(key.generator().standard_normal((-(-_REPEATED_SOLVES // len(a)), *b.shape)), 0, -1)
     repeated = fastest(lambda: solve(vectors))
-    tiles = -(-_PROGRAMMED // len(a))
+    tiles = -(-int(_PROGRAMMED * (4 / max(a.shape[1:])) ** 4) // len(a))  # larger arrays cost more
     many, rhs = np.tile(a, (tiles, 1, 1)), np.tile(b, (tiles, 1))[..., None]
     blocks = [(key.child(k), slice(k, k + _BLOCK)) for k in range(0, len(many), _BLOCK)]
     programmed = fastest(lambda: [program(many[block], draw)(rhs[block]) for draw, block in blocks])

@@ -28,6 +28,8 @@ _MANY = 600
 """Cells above which R_w, full, costs more than the elimination: two arrays of 17 x 17."""
 _BLOCK = 2**14
 """Currents handled at a time: they stay in the cache."""
+_LEAST = 16
+"""Arrays handled at a time, at least: R_w itself is read once for all of them."""
 
 
 def transfer(topology: Topology, spec: Spec, g: F64) -> F64:
@@ -48,7 +50,7 @@ def transfer(topology: Topology, spec: Spec, g: F64) -> F64:
     flat, sums = g.reshape(count, cells), _sums(m, n)
     rows = np.ascontiguousarray(sums[:, 2 * n :].T)[:, None, :]
     total = np.empty((m, count, 2 * n + m))
-    step = max(1, _BLOCK // (m * cells))
+    step = max(_LEAST, _BLOCK // (m * cells))
     for block in (slice(k, k + step) for k in range(0, count, step)):
         weight = flat[block]
         direct = found = rows * weight  # (m, block, cells): the long axes last, so that numpy's inner loops are long
