@@ -21,6 +21,7 @@ import numpy as np
 
 from amcsim._types import C128, F64
 
+from .external import External
 from .messages import NgspiceDied, NgspiceError, fatal_line
 
 with warnings.catch_warnings():  # PySpice 1.5 holds invalid escape sequences, which newer Pythons warn about
@@ -71,10 +72,14 @@ class Library(NgSpiceShared):
         self.owner: object = None
         """The session whose circuit is loaded."""
         self.commands = 0
+        self._external: External | None = None
+        self._places: dict[str, int] = {}
+        """Where vectors stand in what ngspice hands over, by name; found anew for each transient."""
+        self._failure: BaseException | None = None
         type(self).LIBRARY_PATH = library_path().replace("{", "{{").replace("}", "}}")
         try:
             with _no_user_files():
-                super().__init__()
+                super().__init__(send_data=True)
         except OSError as error:
             raise NgspiceError(f"libngspice cannot be loaded from {library_path()}: {error}") from None
 
@@ -127,6 +132,19 @@ class Library(NgSpiceShared):
         """Copy of a vector of an ac analysis, shape (v_length,)."""
         return np.frombuffer(ffi.buffer(info.v_compdata, info.v_length * 16), dtype=np.complex128).copy()
 
+    @contextmanager
+    def driven(self, external: External | None) -> Iterator[None]:
+        """While it lasts, `external` gives the voltages of external sources; they are 0 where it is None."""
+        self._external, self._failure = external, None
+        self._places.clear()
+        try:
+            yield
+        finally:
+            self._external, failure = None, self._failure
+            self._failure = None
+            if failure is not None:  # it came through C, which cannot pass it on
+                raise failure
+
     def check(self) -> None:
         """Raises NgspiceDied if the library died, NgspiceError if a fork inherited it (spawn workers instead)."""
         if self.dead:
@@ -148,6 +166,36 @@ class Library(NgSpiceShared):
     def _send_char(message: Any, ngspice_id: int, user_data: Any) -> int:
         self = ffi.from_handle(user_data)
         self.lines.append(ffi.string(message).decode("utf-8", "replace").partition(" ")[2])
+        return 0
+
+    @staticmethod
+    def _get_vsrc_data(voltage: Any, time: float, source: Any, ngspice_id: int, user_data: Any) -> int:
+        self = ffi.from_handle(user_data)
+        voltage[0] = 0.0
+        if self._external is not None:
+            try:
+                voltage[0] = self._external.value(ffi.string(source).decode(), time)
+            except BaseException as error:  # noqa: BLE001 (raised again when C has returned)
+                self._failure = self._failure or error
+        return 0
+
+    @staticmethod
+    def _send_data(data: Any, count: int, ngspice_id: int, user_data: Any) -> int:
+        self = ffi.from_handle(user_data)
+        if self._external is not None and self._failure is None:
+            if not self._places:
+                self._places.update((ffi.string(data.vecsa[i].name).decode().lower(), i) for i in range(count))
+
+            def read(name: str) -> float:
+                if name not in self._places:
+                    raise NgspiceError(f"the transient has no vector {name!r} among those saved")
+                return float(data.vecsa[self._places[name]].creal)
+
+            try:
+                for instant in self._external.accepted(read("time"), read):
+                    self._ngspice_shared.ngSpice_SetBkpt(instant)
+            except BaseException as error:  # noqa: BLE001 (raised again when C has returned)
+                self._failure = error
         return 0
 
     @staticmethod
