@@ -8,6 +8,7 @@ sweep of ngspice, altered from point to point (Session.variations); other analys
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,8 @@ __all__ = ["BLOCK", "montecarlo"]
 
 BLOCK = 50
 """Samples of a block."""
+_WORTH_WORKERS = 3.0
+"""Seconds of work on one core from which on the start of workers, about one second, pays."""
 _SHOWN = 0.05, 0.5, 0.95
 """Quantiles among the measures."""
 _CIRCUITS = {"inv": INV, "mvm": MVM}
@@ -82,12 +85,13 @@ def montecarlo(
 ) -> Result:
     """Draw a matrix a, (m, n), `samples` times and analyse each circuit with input voltages b, (inputs,).
 
-    `analyses` by name (amcsim.analysis.suite), those of the table besides; `options` by analysis. One worker is this
-    process itself. A trace for each measure over the samples, `op.error`, NaN where a sample has no answer. Measures:
-    of each trace its mean, sigma, 5 %, 50 % and 95 % quantile of the samples that have it, `op.error.mean`; `failed`:
-    samples without answer to some analysis; with a table `yield` and its 95 % interval `yield_low`, `yield_high`
-    (Clopper and Pearson), and `details["yield_by_row"]`. A sample without answer passes no row. `progress(1)` for each
-    sample. Raises ValueError; WorkerFailure and TaskError of amcsim.runs.
+    `analyses` by name (amcsim.analysis.suite), those of the table besides; `options` by analysis. At most `workers`
+    processes (default: one a core), which start only where they pay: this one begins. A trace for each measure over
+    the samples, `op.error`, NaN where a sample has no answer. Measures: of each trace its mean, sigma, 5 %, 50 % and
+    95 % quantile of the samples that have it, `op.error.mean`; `failed`: samples without answer to some analysis; with
+    a table `yield` and its 95 % interval `yield_low`, `yield_high` (Clopper and Pearson), and
+    `details["yield_by_row"]`. A sample without answer passes no row. `progress(1)` for each sample. Raises ValueError;
+    WorkerFailure and TaskError of amcsim.runs.
     """
     if not 1 <= samples <= 10_000_000:
         raise ValueError(f"samples = {samples}: allowed is 1 to 10000000")
@@ -102,12 +106,16 @@ def montecarlo(
         found[block] = result
         step(len(result))
 
-    count = min(workers or default_workers(), len(blocks))
-    if count == 1:
-        for block in blocks:
-            take(block, _block(block, job))
-    else:
-        run(_in_worker, ((block, block) for block in blocks), workers=count, on_result=take, kwargs={"job": job})
+    left = list(blocks)
+    count = workers or default_workers()
+    while left:
+        begun = time.perf_counter()
+        block = left.pop(0)
+        take(block, _block(block, job))
+        if min(count, len(left)) > 1 and (time.perf_counter() - begun) * len(left) > _WORTH_WORKERS:
+            items = ((block, block) for block in left)
+            run(_in_worker, items, workers=min(count, len(left)), on_result=take, kwargs={"job": job})
+            break
     return _summary(job, [sample for block in blocks for sample in found[block]], table)
 
 
@@ -149,12 +157,13 @@ def _operating_points(job: _Job, drawn: Realisation, wanted: F64, rows: _Found) 
     )
     session = session_for(text)
     outputs = [f"v({topology.outputs[0]}{i})" for i in range(m)]
-    values = [alterations(deck) for deck in decks]
+    changes = [alterations(deck) for deck in decks]
+    values = np.array([list(change.values()) for change in changes])
     x = np.full((len(rows), m), np.nan)
     start = 0
     while start < len(rows):  # a sample without solution ends a sweep: the next one begins after it
         try:
-            x[start:] = session.variations("vsample", values[start:], outputs)
+            x[start:] = session.variations("vsample", list(changes[0]), values[start:], outputs)
         except NgspiceDied:
             raise
         except NgspiceError:

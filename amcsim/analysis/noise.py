@@ -21,7 +21,7 @@ from amcsim._types import F64
 from amcsim.analysis.linearised import Backend, Problem
 from amcsim.analysis.result import Axis, Measure, Result, Trace
 from amcsim.netlist.conditions import NOMINAL, Conditions
-from amcsim.ngspice.session import decades
+from amcsim.ngspice.frequencies import decades
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.circuit import Topology

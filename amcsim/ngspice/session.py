@@ -17,6 +17,7 @@ import numpy as np
 
 from amcsim._types import C128, F64
 
+from .frequencies import sweep_words
 from .messages import NgspiceError, fatal_line
 from .trust import command_line
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .external import External
     from .library import Library
 
-__all__ = ["Session", "decades", "session_for"]
+__all__ = ["Session", "session_for"]
 
 _COMMAND_LENGTH = 900
 """Characters of a command line; ngspice's buffer ends near 1024."""
@@ -152,12 +153,13 @@ class Session:
         return result
 
     def ac(self, frequencies: F64, vectors: Sequence[str], sources: Mapping[str, float]) -> C128:
-        """Small-signal response at logarithmic `frequencies` (Hz, see `decades`): (len(vectors), f), V or A.
+        """Small-signal response at logarithmic `frequencies` (Hz, see `frequencies.decades`): (len(vectors), f), V or
+        A.
 
         `sources`: the ac amplitude of each source that has one; all others are quiet. Raises NgspiceError as `op`.
         """
         with self._swinging(sources):
-            library, plot = self._run(f"ac {_decades(frequencies)}")
+            library, plot = self._run(f"ac {sweep_words(frequencies)}")
             found = np.stack([library.complex_array(self._vector(plot, name)) for name in vectors])
             library.command(b"destroy all")
         return _checked(found, "ac", vectors)
@@ -172,7 +174,7 @@ class Session:
             for k, name in enumerate(outputs):
                 if not re.fullmatch(r"v\([\w.#-]+\)", name):
                     raise ValueError(f"{name!r} is not the voltage of a node")
-                library, plot = self._run(f"noise {name} {_device(source)} {_decades(frequencies)}")
+                library, plot = self._run(f"noise {name} {_device(source)} {sweep_words(frequencies)}")
                 spectra = b"noise%d" % (int(plot[len("noise") :]) - 1)  # the last plot holds the integrals
                 found[k] = library.array(self._vector(spectra, "onoise_spectrum"))
                 library.command(b"destroy all")
@@ -194,7 +196,7 @@ class Session:
             return found
         self._refresh()
         self.alter(dict(zip(devices, values[0].tolist(), strict=True)))
-        changing = np.flatnonzero((values != values[0]).any(axis=0))
+        changing = np.flatnonzero((values != values[0]).any(axis=0)).tolist()
         names = [_device(devices[i]) for i in changing]
         texts = [
             [f"alter {n} = {v!r}" for n, v in zip(names, row, strict=True)] for row in values[:, changing].tolist()
@@ -337,21 +339,6 @@ def _checked(found: _Values, what: str, names: Sequence[str]) -> _Values:
     if bad.any():
         raise NgspiceError(f"{what} gave values that are not finite in {names[int(np.argmax(bad))]}")
     return found
-
-
-def decades(start: float, stop: float, per_decade: int) -> F64:
-    """The frequencies, Hz, of ngspice's `dec` sweeps: 10^(k/per_decade) start up to stop; both ends where they fit."""
-    if not (0 < start < stop < np.inf and per_decade >= 1):
-        raise ValueError(f"frequencies from {start:g} to {stop:g} Hz, {per_decade} a decade: wanted 0 < start < stop")
-    count = math.floor(per_decade * math.log10(stop / start) + 1e-9)
-    swept: F64 = start * 10.0 ** (np.arange(count + 1) / per_decade)
-    return swept
-
-
-def _decades(frequencies: F64) -> str:
-    """What ngspice is told to sweep those frequencies, made by `decades`."""
-    per_decade = round(1.0 / math.log10(frequencies[1] / frequencies[0]))
-    return f"dec {per_decade} {float(frequencies[0])!r} {float(frequencies[-1]) * (1 + 1e-9)!r}"
 
 
 _current: tuple[str, Session] | None = None
