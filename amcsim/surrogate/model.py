@@ -46,11 +46,11 @@ class CellLaw(_Part):
     R_on = r0 + r_even v_n + r_odd |v_n|.
     """
 
-    r0: float = Field(ge=0.0)
+    r0: float = Field(ge=0.0, le=1e7)
     """At rest, ohm."""
-    r_even: float = 0.0
+    r_even: float = Field(0.0, ge=-1e6, le=1e6)
     """Even part, ohm/V: the channel's mean potential lowers the overdrive."""
-    r_odd: float = 0.0
+    r_odd: float = Field(0.0, ge=-1e6, le=1e6)
     """Odd part, ohm/V: mobility reduction counts from the lower of both ends."""
 
     def conductance(self, g: F64) -> F64:
@@ -117,9 +117,9 @@ class Surrogate(_Part):
     """Technology fitted, complete."""
     cell: CellLaw
     """Series law of the access device."""
-    gain: float = Field(gt=0)
+    gain: float = Field(ge=1.0, le=1e12)
     """Open-loop gain seen in ngspice."""
-    output_resistance: float = Field(ge=0.0)
+    output_resistance: float = Field(ge=0.0, le=1e6)
     """Output resistance of the amplifiers seen in ngspice, ohm."""
     fast_verdict: bool
     """Whether the fast verdict never contradicted the full one on the campaign; else every array takes the full one."""

@@ -3,6 +3,11 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,6 +90,36 @@ def test_an_endless_transient_is_killed_with_its_process(tmp_path: Path) -> None
             p for p in Path("/proc").glob("[0-9]*") if os.access(p / "cwd", os.R_OK) and (p / "cwd").resolve() == folder
         ]
         assert left == []
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="without util-linux an orphan ends by its processor time")
+def test_ngspice_ends_with_a_caller_that_is_killed(tmp_path: Path) -> None:
+    """SIGKILL leaves the caller no time to end it."""
+    endless = deck("V1 a 0 sin(0 1 1meg)\nR1 a b 1k\nC1 b 0 1n\n.tran 1n 1000")
+    script = f"from amcsim.ngspice import run_batch; run_batch({endless!r}, timeout=60, keep={str(tmp_path)!r})"
+    caller = subprocess.Popen([sys.executable, "-c", script])
+    running = lambda: [p for p in Path("/proc").glob("[0-9]*") if _runs_in(p, tmp_path)]  # noqa: E731
+    assert until(running, 30.0)
+    caller.kill()
+    caller.wait()
+    assert until(lambda: not running(), 5.0)
+
+
+def _runs_in(process: Path, folder: Path) -> bool:
+    try:
+        return (process / "cwd").resolve().is_relative_to(folder) and (process / "comm").read_text() == "ngspice\n"
+    except OSError:  # gone meanwhile, or not ours
+        return False
+
+
+def until(condition: Callable[[], object], seconds: float) -> bool:
+    """Whether it came true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def test_measures_are_read_and_a_failed_one_is_missing() -> None:

@@ -71,6 +71,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], str], str]] = {
     "NaN": (lambda d: _set(d, "gain", float("nan")), r"gain = nan: input should be"),
     "infinite": (lambda d: _set(d, "cell.r0", float("inf")), r"cell\.r0 = inf: input should be a finite number"),
     "negative": (lambda d: _set(d, "cell.r0", -1.0), r"cell\.r0 = -1: input should be greater than or equal to 0"),
+    "absurd": (lambda d: _set(d, "cell.r_even", 1e300), r"cell\.r_even = 1e\+300: input should be less than or equal"),
     "unknown key": (lambda d: _set(d, "cell.r_cubic", 1.0), r"cell\.r_cubic is not a known key"),
     "unknown circuit": (lambda d: _set(d, "circuit", "eigenvector"), "circuit = 'eigenvector': input should be"),
     "bad spec": (lambda d: _set(d, "spec.cell.g_max", 1e-9), r"spec\.cell: g_min = 2e-05 S must lie below g_max"),
