@@ -257,7 +257,7 @@ class Spec(_Section):
         return self
 
     def equivalent(self) -> Spec:
-        """This spec, transistors replaced by the behavioural section that stands for them (circuits/<model>.toml)."""
+        """This spec, transistors replaced by the behavioural section that stands for them (`circuits/opamp_*.toml`)."""
         return _equivalent(self) if self.opamp.transistors else self
 
 

@@ -106,7 +106,7 @@ class OpampReport:
 
     def toml(self, base: str | None = None) -> str:
         """A spec file with the section; `base` names a preset for the rest."""
-        lines = [f"# {self.name} driving {self.column:g} ohm, measured by `amcsim opamp`"]
+        lines = [f"# {self.name} driving {self.column:g} ohm, measured by `amcsim opamp`", "schema_version = 1"]
         lines += [] if base is None else [f'base = "{base}"']
         rows = (f'{key} = "{v}"' if isinstance(v, str) else f"{key} = {v!r}" for key, v in self.section.items())
         return "\n".join([*lines, "", "[opamp]", *rows, ""])
@@ -133,11 +133,16 @@ def characterise(
     ):
         if not low <= value <= high:
             raise ValueError(f"{what} = {value:g}: allowed is {low:g} to {high:g}")
-    finite = tuple(sorted({*map(float, loads), float(column)}, reverse=True))
+    finite = tuple(sorted({*map(float, loads), float(column)}))
     bench = Bench(amplifier.name, amplifier.text, supply, capacitance, (math.inf, *finite))
     small, noise, points = bench.small_signals()
     frequency = small["frequency"].real
     gains = [Gain(frequency, -small[f"o{k}"] / small[f"a{k}"]) for k in range(len(bench.loads))]
+    if not gains[0].curve[0].real > 2.0 or math.isnan(gains[0].bandwidth):
+        raise ValueError(
+            f"{amplifier.name} has a gain of {-gains[0].curve[0].real:.3g} from its first pin to its second, where an "
+            "op-amp's inverting input and output with a large negative one and a dominant pole are wanted"
+        )
     swing, at = bench.swings(), bench.loads.index(column)
     pair = Bench(amplifier.name, amplifier.text, supply, capacitance, (math.inf, column))
     time, outputs = pair.edges(min(gains[0].bandwidth, gains[at].bandwidth))
@@ -145,6 +150,8 @@ def characterise(
         slew_rates(time, v, 0.25 * float(np.abs(swing[:, k]).min())) for v, k in zip(outputs, (0, at), strict=True)
     ]
     white, corner = _noise_fit(noise["frequency"], noise["inoise_spectrum"], gains[0].unity)
+    if math.isnan(sum(rates[1])):
+        raise ValueError(f"{amplifier.name} into {column:g} ohm: its output, overdriven, does not cross 0 V both ways")
     measures = {
         "offset": Measure(points["o0"], "V"),
         "gain": Measure(_db(gains[0].dc), "dB"),
@@ -185,11 +192,11 @@ def _db(gain: float) -> float:
 def _load_result(title: str, loads: F64, gains: list[Gain], swing: F64, measures: dict[str, Measure]) -> Result:
     traces = {
         "gain": Trace(np.array([_db(g.dc) for g in gains]), "dB"),
-        "gain-bandwidth": Trace(np.array([g.bandwidth for g in gains]), "Hz", log=True),
+        "bandwidth": Trace(np.array([g.bandwidth for g in gains]), "Hz", log=True),
         "phase margin": Trace(np.array([g.margin for g in gains]), "deg"),
-        "highest": Trace(swing[0], "V"),
-        "lowest": Trace(swing[1], "V"),
-        "swing": Trace(np.abs(swing).min(axis=0), "V"),
+        "highest": Trace(swing[0], "V", shown=False),
+        "lowest": Trace(swing[1], "V", shown=False),
+        "swing": Trace(np.abs(swing).min(axis=0), "V", log=True),
     }
     return Result("dc", f"{title}: against load", Axis("load", "ohm", loads, log=True), traces, measures)
 

@@ -118,7 +118,7 @@ class Bench:
                 f"Ea{k} a{k} b{k} f{k} 0 1",
             ]
             lines += [f"Vb{k} b{k} 0 {'dc 0 ac 1' if k.isdigit() else 0}"]
-        run = self._run(lines, [".op", ".ac dec 20 10m 100g", ".noise v(o0) Vb0 dec 10 100m 1g"])
+        run = self._run(lines, [".op", ".ac dec 20 10m 10g", ".noise v(o0) Vb0 dec 10 100m 1g"])
         small, noise, point = run.plot("ac"), run.plot("noise spectral"), run.plot("operating")
         return (
             {_plain(name): np.asarray(small[name], dtype=np.complex128) for name in small},

@@ -62,7 +62,7 @@ class Deck:
 
 
 def opamp_kind(spec: Spec) -> str:
-    """What follows `opamp_` and `inverter_` in names of sub-circuits, of the file circuits/opamp_<kind>.lib too."""
+    """What follows `opamp_` and `inverter_` in names of sub-circuits, of the file `circuits/opamp_<kind>.lib` too."""
     return spec.opamp.model.removeprefix("opamp_")
 
 
