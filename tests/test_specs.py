@@ -140,7 +140,6 @@ def test_presets_are_valid_and_supported() -> None:
     [
         ("opamp", {"model": "ad823"}, 'opamp.model = "ad823" is no amplifier of circuits/'),
         ("opamp", {"model": "opamp_miller", "supply": 12.0}, 'opamp.supply = 12: "opamp_miller" is biased for 5 V'),
-        ("programming", {"model": "write_verify"}, 'programming.model = "write_verify" is not supported yet'),
     ],
 )
 def test_what_no_backend_supports_is_refused(section: str, fields: dict[str, Any], said: str) -> None:
