@@ -114,10 +114,9 @@ def corners(
         met, rows = np.ones(len(at), dtype=bool), []
         for row in table:
             ok = [row.analysis in here and verdict(row, here[row.analysis]).ok for here in found]
-            worst = _worst(row, values.get(row.name, np.full(len(at), np.nan)), np.array(ok))
-            rows.append(
-                {"name": row.name, "ok": all(ok), "worst": float(values[row.name][worst]), "at": at[worst].name}
-            )
+            column = values.get(row.name, np.full(len(at), np.nan))
+            worst = _worst(row, column, np.array(ok))
+            rows.append({"name": row.name, "ok": all(ok), "worst": float(column[worst]), "at": at[worst].name})
             met &= np.array(ok)
         measures |= {"pass": Measure(float(met.all())), "passed": Measure(float(met.sum()))}
         details["rows"] = rows

@@ -30,7 +30,7 @@ def dc(
     *,
     reach: float = 1.0,
     points: int = 41,
-    backend: Backend = "ngspice",
+    backend: Backend | None = None,
     conditions: Conditions = NOMINAL,
 ) -> Result:
     """Answers x(s) for inputs s b, s from -reach to reach. NaN where a point has no solution.
@@ -40,12 +40,14 @@ def dc(
     Measures, over |s| <= 1: `linearity_error`, the largest distance of an answer from its least-squares line, in units
     of the largest answer's excursion; `linearity_error_x0`, of each alone in units of its own. `clips_at`: the
     smallest |s| at which an answer is 1 % (of the largest answer's tangent) off its tangent at 0, or without solution;
-    infinite where none is. `offset_x0`: answer without input (V); `gain_x0`: slope at 0, per unit of s (V). A DC point
-    is no answer by itself: stability is another analysis. Raises AnalysisError, NgspiceError, ValueError.
+    infinite where none is. `offset_x0`: answer without input (V); `gain_x0`: slope at 0, per unit of s (V). Nodal
+    equations end where amplifiers clip; ngspice (default) goes on. A DC point is no answer by itself: stability is
+    another analysis. Raises AnalysisError, NgspiceError, ValueError.
     """
     if points < 5 or points % 2 == 0 or not 0 < reach <= 1e4:
         raise ValueError(f"points = {points}, reach = {reach:g}: wanted an odd number from 5 on, and 0 < reach <= 1e4")
     problem = Problem(topology, spec, r, b, conditions)
+    backend = problem.backend(backend or "ngspice")
     whole, inner = np.linspace(-reach, reach, points), np.linspace(-1.0, 1.0, points if reach > 1 else 1)
     scale = np.unique(np.round(np.append(whole, inner if reach > 1 else 0.0), 12))
     columns = b[:, None] * scale

@@ -64,7 +64,7 @@ def noise(
     loud = int(np.argmax(rms))
     traces = {name: Trace(np.sqrt(row), "V/sqrt(Hz)", log=True) for name, row in zip(names, power, strict=True)}
     traces |= {f"{names[loud]} of {name}": Trace(np.sqrt(p[loud]), "V/sqrt(Hz)", log=True) for name, p in parts.items()}
-    full_scale = spec.converters.adc_full_scale or spec.cell.v_read_max
+    full_scale = spec.converters.adc_full_scale or (spec.cell.v_read_max if topology.on_cells else spec.opamp.swing)
     at = min(max(1e4, start), float(f[-1]))
     density = float(np.sqrt(np.exp(np.interp(math.log(at), np.log(f), np.log(power[loud])))))
     measures = {
