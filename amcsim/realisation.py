@@ -11,6 +11,7 @@ from amcsim.access import on_resistance
 from amcsim.mapping import to_conductances
 from amcsim.specs import Spec, SpecError
 from amcsim.streams import Key
+from amcsim.write_error import draw_write_errors
 
 __all__ = ["Realisation", "linear_matrix", "realise"]
 
@@ -44,9 +45,9 @@ class Realisation:
 def realise(a: F64, spec: Spec, key: Key) -> Realisation:
     """Draw the circuit for a, (*batch, m, m), from named streams: cells, offsets, inverter offsets, mismatches.
 
-    Programming errors: uniform within +-tolerance, or gaussian with that standard deviation, on the verified quantity
-    (the RRAM device, or the whole cell: then 1/g_device = 1/g_cell - R_on). Conductances stay above a tenth of g_min.
-    Stuck cells read g_max or g_min whatever their target.
+    Programming errors: uniform within +-tolerance, gaussian with that standard deviation, or as write-verify leaves
+    them (amcsim.write_error), on the verified quantity (the RRAM device, or the whole cell: then 1/g_device =
+    1/g_cell - R_on). Conductances stay above a tenth of g_min. Stuck cells read g_max or g_min whatever their target.
     Raises SpecError for what is not supported, and where verify = "cell" asks for more than the access device lets
     through.
     """
@@ -58,6 +59,8 @@ def realise(a: F64, spec: Spec, key: Key) -> Realisation:
         targets = targets + draw.uniform(-tolerance, tolerance, targets.shape)
     elif spec.programming.model == "gaussian":
         targets = targets + draw.normal(0.0, tolerance, targets.shape)
+    elif spec.programming.model == "write_verify":
+        targets = targets + draw_write_errors(targets, spec.programming, spec.cell, draw)
     cells = np.maximum(targets, 0.1 * spec.cell.g_min)
     stuck_on, stuck_off = spec.programming.stuck_on, spec.programming.stuck_off
     if stuck_on + stuck_off > 0:

@@ -7,18 +7,16 @@ python scripts/rram_calibration.py pulses --cells 16 --seed 1
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import sys
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from amcsim.analysis.cells import LIBRARIES
+from amcsim.analysis.cells import library_hashes
 from amcsim.analysis.device import pulse_train
 from amcsim.analysis.write_verify import STATES, Loop, Variation, write_verify
 from amcsim.device.writes import PROBABILITIES, fit_write_error
@@ -35,9 +33,7 @@ FITTED = ("w", "l", "wordline", "bulk")
 
 def provenance(seed: int, cells: int) -> dict[str, Any]:
     """What the runs were made with."""
-    folder = files("amcsim.circuits")
-    hashes = {f"{n}.lib": hashlib.sha256((folder / f"{n}.lib").read_bytes()).hexdigest() for n in LIBRARIES}
-    return {"ngspice": library_version(), "libraries_sha256": hashes, "seed": seed, "cells_per_state": cells}
+    return {"ngspice": library_version(), "libraries_sha256": library_hashes(), "seed": seed, "cells_per_state": cells}
 
 
 def save(name: str, data: dict[str, Any]) -> None:

@@ -86,9 +86,45 @@ def test_a_verified_cell_has_its_access_device_inside() -> None:
         realise(A, narrow, Key(7))
 
 
-def test_what_is_not_supported_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"programming\.model"):
-        realise(A, PKU.replace(programming={"model": "write_verify"}), Key(0))
+WRITTEN = PKU.replace(programming={"model": "write_verify", "tolerance": 2e-6})
+
+
+def test_write_verify_errors_stay_within_the_tolerance_and_are_not_uniform() -> None:
+    a = np.broadcast_to(A, (2000, 2, 2))
+    r = realise(a, WRITTEN, Key(1))
+    error = r.g_pos - to_conductances(a, WRITTEN.cell)[0]
+    assert np.abs(error).max() <= 2e-6
+    # Pulses that come to rest in the window leave no uniform law (that would be 1.15 uS).
+    assert 0.5e-6 < error.std() < 1.4e-6
+    np.testing.assert_array_equal(r.g_pos, realise(a, WRITTEN, Key(1)).g_pos)
+
+
+def test_write_verify_on_the_cell_has_its_access_device_inside() -> None:
+    spec = WRITTEN.replace(programming={"verify": "cell", "tolerance": 10e-6})
+    r = realise(A, spec, Key(7))
+    whole = 1.0 / (1.0 / r.g_neg + on_resistance(spec.cell))
+    assert np.abs(whole - to_conductances(A, spec.cell)[1]).max() <= 10e-6
+
+
+@pytest.mark.parametrize(
+    ("section", "fields", "said"),
+    [
+        ("programming", {"tolerance": 5e-6}, r"programming\.tolerance = 5e-06 S: the fit .* covers 1e-05, 2e-06 S"),
+        ("programming", {"tolerance": 0.0}, r"programming\.tolerance = 0 S"),
+        ("cell", {"g_max": 300e-6}, r"cell\.g_max = 0\.0003 S: the fit .* covers 2e-05 to 0\.00022 S"),
+        ("cell", {"w": 10e-6}, r"cell\.w = 1e-05: the fit .* was run with 2e-05 only"),
+    ],
+)
+def test_what_the_fit_does_not_cover_is_refused(section: str, fields: dict[str, float], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        realise(A, WRITTEN.replace(**{section: fields}), Key(0))
+
+
+def test_a_device_may_stand_without_a_transistor_but_a_cell_may_not() -> None:
+    bare = WRITTEN.replace(cell={"access": "none"})
+    assert np.isfinite(realise(A, bare, Key(0)).g_pos).all()
+    with pytest.raises(SpecError, match=r'programming\.verify = "cell": with cell\.access = "none"'):
+        realise(A, bare.replace(programming={"verify": "cell"}), Key(0))
 
 
 def test_stuck_cells_read_the_ends_of_the_range_in_their_fractions() -> None:

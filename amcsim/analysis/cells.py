@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.resources import files
 
 import numpy as np
@@ -17,7 +18,7 @@ from amcsim.access import on_resistance
 from amcsim.ngspice import Session, session_for
 from amcsim.specs import CellSpec, SpecError
 
-__all__ = ["LIBRARIES", "CellBench", "Pulsed", "require_transistor"]
+__all__ = ["LIBRARIES", "CellBench", "Pulsed", "library_hashes", "require_transistor"]
 
 LIBRARIES = ("nmos_350n", "rram_gap", "rram_1t1r")
 """Libraries of circuits/ that a programmed cell consists of."""
@@ -41,6 +42,14 @@ def require_transistor(cell: CellSpec) -> CellSpec:
         raise SpecError('cell.access = "none": a cell is programmed through its transistor (allowed: "nmos_350n")')
     on_resistance(cell)
     return cell
+
+
+def library_hashes() -> dict[str, str]:
+    """SHA-256 of each library's circuit, comments left out: what a calibration was made with."""
+    folder = files("amcsim.circuits")
+    texts = {name: (folder / f"{name}.lib").read_text(encoding="utf-8").splitlines() for name in LIBRARIES}
+    circuits = {name: "\n".join(line for line in lines if not line.startswith("*")) for name, lines in texts.items()}
+    return {f"{name}.lib": sha256(text.encode()).hexdigest() for name, text in circuits.items()}
 
 
 def library_text() -> str:

@@ -56,7 +56,7 @@ def write_verify(
     from amcsim.analysis.write_verify import STATES
     from amcsim.analysis.write_verify import write_verify as program
     from amcsim.cli._input import check_output
-    from amcsim.cli._output import number, print_json, print_lines, print_table
+    from amcsim.cli._output import print_json, print_lines, print_table
     from amcsim.runs import progress
     from amcsim.specs import load_spec
     from amcsim.streams import Key
@@ -87,17 +87,9 @@ def write_verify(
         facts = {"tolerance": tolerance, "verify": verify.value, "cells": cells, "seed": seed}
         print_json({**facts, **columns, "reached_all": float(done.reached.mean()), "files": files})
         return
-    rows = [
-        [
-            number(1e6 * t),
-            f"{100 * r:.4g}",
-            *map(number, (1e6 * m, 1e6 * s, p)),
-            str(q),
-            *map(number, (1e6 * d, 1e12 * e)),
-        ]
-        for t, r, m, s, p, q, d, e in zip(*columns.values(), strict=True)
-    ]
-    heads = ["target (uS)", "reached (%)", "mean error (uS)", "std (uS)", "pulses", "most", "time (us)", "energy (pJ)"]
+    scales = (1e6, 100.0, 1e6, 1e6, 1.0, 1.0, 1e6, 1e12)
+    rows = [[f"{s * v:.4g}" for s, v in zip(scales, row, strict=True)] for row in zip(*columns.values(), strict=True)]
+    heads = ["target uS", "reached %", "mean error uS", "std uS", "pulses", "most", "time us", "energy pJ"]
     print_table(heads, rows)
     if files:
         print_lines({"files": "  ".join(map(str, files))})
