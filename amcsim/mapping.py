@@ -19,6 +19,7 @@ __all__ = [
     "largest",
     "matrix_scale",
     "product_scale",
+    "quantise",
     "to_conductances",
     "voltage_scale",
 ]
@@ -73,6 +74,16 @@ def inverse_for_ranging(a: F64) -> F64:
             except np.linalg.LinAlgError:
                 continue
     return np.where(np.isfinite(inverse), inverse, 0.0)
+
+
+def quantise(v: F64, bits: int | None, full_scale: float) -> F64:
+    """Mid-tread converter of +-full_scale, V; None is ideal."""
+    if bits is None:
+        return v
+    step = 2.0 * full_scale / 2**bits
+    top = 2 ** (bits - 1)
+    levels: F64 = np.clip(np.round(v / step), -top, max(top - 1, 1)) * step
+    return levels
 
 
 def voltage_scale(inverse: F64, b: F64, spec: Spec) -> F64:

@@ -11,8 +11,8 @@ __all__ = ["External"]
 class External(Protocol):
     """What drives the sources that a deck writes as `Vname node 0 external`.
 
-    An exception in either method reaches the caller when the transient has ended; `accepted` is not called after it, and
-    `value` gives 0 where it fails.
+    An exception in either method reaches the caller when the transient has ended; `accepted` is not called after it,
+    and `value` gives 0 where it fails.
     """
 
     def value(self, source: str, time: float) -> float:

@@ -20,8 +20,9 @@ function prefix(size) { // the power of 1000 and its letter that bring `size` in
 }
 function shown(value, unit, digits = 6) { // for people
   if (!isFinite(value)) return value === Infinity ? "\u221e" : "\u2013";
-  const [scale, letter] = PLAIN.includes(unit) ? [1, ""] : prefix(Math.abs(value));
-  return `${String(Number((value / scale).toPrecision(digits))).replace("-", "\u2212")} ${letter}${named(unit)}`.trim();
+  const [scale, letter] = PLAIN.includes(unit) ? [1, ""] : prefix(Math.abs(value)), size = Math.abs(value / scale);
+  const text = size < 1e-3 && size ? (value / scale).toExponential(digits - 1).replace(/\.?0+e/, "e") : String(Number((value / scale).toPrecision(digits)));
+  return `${text.replace("-", "\u2212")} ${letter}${named(unit)}`.trim();
 }
 function entered(text) { // a number that a person typed, such as 2.5u
   const found = /^\s*([-+\u2212]?[\d.]+(?:[eE][-+]?\d+)?)\s*([fpnu\u00b5mkMG]?)/.exec(text);
@@ -41,6 +42,7 @@ const units = [...new Set(data.traces.map((t) => t.unit))];
 const panels = units.map((unit) => ({ unit, traces: data.traces.filter((t) => t.unit === unit), range: null }));
 for (const panel of panels) {
   panel.log = panel.traces.every((t) => t.log);
+  panel.name = data.quantities[panel.unit] ?? (panel.traces.length === 1 ? panel.traces[0].name : "value");
   panel.traces.forEach((t, k) => { t.panel = panel; t.colour = COLOURS[k % COLOURS.length]; });
 }
 const byName = new Map(data.traces.map((t) => [t.name, t]));
@@ -105,7 +107,7 @@ function ticks(low, high, log, wanted) { // about so many [place, value], in ben
 function labels(found, unit, low, high) {
   const [scale] = found.step && PLAIN.includes(unit) ? [1] : prefix(Math.max(Math.abs(low), Math.abs(high)));
   const places = Math.min(12, Math.max(0, -Math.floor(Math.log10(found.step / scale) + 1e-9)));
-  const short = (v) => { const [power, letter] = prefix(Math.abs(v)); return isNaN(v) ? "" : `${+(v / power).toPrecision(3)}${letter}`; };
+  const short = (v) => { const [power, letter] = prefix(Math.abs(v)); return isNaN(v) ? "" : PLAIN.includes(unit) ? shown(v, "", 1) : `${+(v / power).toPrecision(3)}${letter}`; };
   return found.map(([, v]) => (found.step ? (v / scale).toFixed(places) : short(v)).replace(/^-0(\.0*)?$/, "0").replace("-", "\u2212"));
 }
 function axisUnit(found, unit, low, high) {
@@ -189,7 +191,7 @@ function draw(print = 0) {
     labels(yTicks, panel.unit, ...real).forEach((text, i) => ctx.fillText(text, LEFT - 6, at(yTicks[i][0])));
     ctx.save(); ctx.translate(14, y + each / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = "center";
     const unit = axisUnit(yTicks, panel.unit, ...real);
-    ctx.fillText(unit ? `${data.quantities[panel.unit] ?? "value"} (${unit})` : "value", 0, 0); ctx.restore();
+    ctx.fillText(unit ? `${panel.name} (${unit})` : panel.name, 0, 0); ctx.restore();
     const half = (panel.traces.filter((t) => t.shown).length > 8 ? 0.5 : 0.8) * fine;
     for (const t of panel.traces) if (t.shown) {
       trace(pixels, W, Math.round(y * fine), Math.round((y + each) * fine), xs, columns, first, end, bent(t), (y + each + low * slope) * fine, slope * fine, t.colour, t === hot ? 2.4 * half : half);
@@ -220,7 +222,7 @@ function mark(marks) { // dots numbered as in the table; the name stands beside 
   for (const [x, y, number, m, top] of marks) {
     if (!(x >= LEFT && x <= width - RIGHT && isFinite(y))) continue;
     ctx.fillStyle = "#000"; ctx.beginPath(); ctx.arc(x, y, 4, 0, 7); ctx.fill();
-    const long = `${number}  ${m.name}: ${shown(m.value, m.unit, 4)}`;
+    const long = `${number}  ${m.name}${marks.length > 4 ? "" : `: ${shown(m.value, m.unit, 4)}`}`;
     for (const text of [long, number]) {
       const wide = ctx.measureText(text).width + 8, left = x + 8 + wide > width - RIGHT ? x - 8 - wide : x + 8;
       const place = [-18, 18, 0, -36, 36].map((d) => y + d).find((v) => v > top + 8 && taken.every(([a, b, c]) => left > b || left + wide < a || Math.abs(c - v) > 16));
@@ -414,7 +416,7 @@ function logBox(text, on, change) {
   box.addEventListener("change", () => { change(box.checked); reset(); });
 }
 logBox(data.axis.name, logX, (on) => { logX = on; XT = bend(X, on); });
-for (const p of panels) logBox(data.quantities[p.unit] ?? named(p.unit) ?? "value", p.log, (on) => { p.log = on; for (const t of p.traces) t.bent = t.extent = null; });
+for (const p of panels) logBox(p.name, p.log, (on) => { p.log = on; for (const t of p.traces) t.bent = t.extent = null; });
 
 const measures = byId("measures");
 data.measures.forEach((m, i) => {

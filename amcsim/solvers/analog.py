@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
-from amcsim.mapping import inverse_for_ranging, largest, matrix_scale, voltage_scale
+from amcsim.mapping import inverse_for_ranging, largest, matrix_scale, quantise, voltage_scale
 from amcsim.realisation import Realisation
 from amcsim.solvers.base import Counts, Solution, answered, check_rhs
 from amcsim.specs import Spec
@@ -18,7 +18,7 @@ from amcsim.status import Status
 from amcsim.topology.circuit import Topology
 from amcsim.topology.inv import INV
 
-__all__ = ["AnalogProgrammed", "ArrayProgrammed", "quantise"]
+__all__ = ["AnalogProgrammed", "ArrayProgrammed"]
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,3 @@ class AnalogProgrammed(ArrayProgrammed):
             status, reason = np.where(asked, status, 0), np.where(asked, reason, 0)
         hurt = self.disturbed(volts, outputs, status)
         return answered(self.a, x, b, status=status, reason=reason, disturbed=hurt)
-
-
-def quantise(v: F64, bits: int | None, full_scale: float) -> F64:
-    """Mid-tread converter of +-full_scale, V; None is ideal."""
-    if bits is None:
-        return v
-    step = 2.0 * full_scale / 2**bits
-    top = 2 ** (bits - 1)
-    levels: F64 = np.clip(np.round(v / step), -top, max(top - 1, 1)) * step
-    return levels

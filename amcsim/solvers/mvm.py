@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
-from amcsim.mapping import check_matrix, matrix_scale, product_scale
+from amcsim.mapping import check_matrix, matrix_scale, product_scale, quantise
 from amcsim.realisation import realise
-from amcsim.solvers.analog import ArrayProgrammed, quantise
+from amcsim.solvers.analog import ArrayProgrammed
 from amcsim.solvers.base import NO_ANSWER, SEVERITY, Counts
 from amcsim.solvers.circuit import CircuitArray
 from amcsim.solvers.nodal import NodalArray
