@@ -2,12 +2,42 @@
 
 import os
 
-from amcsim.cli import analyses, calibrate, data, demo, doctor, netlist, opamp, solve, train, validate, waves, write_verify, yields
+from amcsim.cli import (
+    analyses,
+    calibrate,
+    cosim,
+    data,
+    demo,
+    doctor,
+    netlist,
+    opamp,
+    solve,
+    train,
+    validate,
+    waves,
+    write_verify,
+    yields,
+)
 from amcsim.cli._app import app
 
 __all__ = ["app", "main"]
 
-for group in (doctor, netlist, opamp, solve, waves, analyses, yields, write_verify, calibrate, validate, train, data, demo):
+for group in (
+    doctor,
+    netlist,
+    opamp,
+    solve,
+    waves,
+    analyses,
+    yields,
+    write_verify,
+    cosim,
+    calibrate,
+    validate,
+    train,
+    data,
+    demo,
+):
     group.register(app)
 
 

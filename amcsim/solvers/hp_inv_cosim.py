@@ -20,7 +20,7 @@ from amcsim.analysis.cosim import Converter, Cosimulation, Drive, cosimulate
 from amcsim.analysis.result import Measure, Result, Trace
 from amcsim.netlist.deck import RISE_TIME, deck_text
 from amcsim.solvers.analog import AnalogProgrammed
-from amcsim.solvers.base import Counts, Solution
+from amcsim.solvers.base import Counts, Solution, worst_status
 from amcsim.solvers.circuit import CircuitProgrammed, CircuitSolver
 from amcsim.solvers.hp_inv import HpInv, HpInvProgrammed, Stop
 from amcsim.status import Reason, Status
@@ -76,8 +76,6 @@ class HpInvController:
             if len(self.passes) == self.max_passes or residual <= self.stop.relative or not np.isfinite(residual):
                 return None
         volts, unit = self.handle.inputs(b - a @ x)
-        if not (size and np.isfinite(volts).all() and np.isfinite(unit).all()):
-            return None
         self._driven = volts[:, 0], float(unit[0, 0])
         topology, spec = self.handle.topology, self.handle.spec
         return Drive(topology.drive(*a.shape) @ volts[:, 0], spec.converters.read_window)
@@ -97,7 +95,8 @@ class HpInvRun:
     """(passes, n): HpInv over ngspice's operating points, same array and converters; NaN where it took fewer passes."""
     status: Status
     reason: Reason
-    """unsettled, window: some pass was read before it settled; unsettled, refinement: the stop rule was not met."""
+    """The worst verdict on the circuit where it has no answer; else unsettled, by window: some pass was read before it
+    settled; unsettled, by refinement: the stop rule was not met; saturated; ok."""
     tolerance: float
     """converters.settling_tolerance."""
     adc: Converter
@@ -176,6 +175,12 @@ def hp_inv_waveform(
     if max_passes < 1:
         raise ValueError(f"max_passes = {max_passes} must be 1 or more")
     window, full_scale = spec.converters.read_window, spec.converters.adc_full_scale or spec.cell.v_read_max
+    with np.errstate(all="ignore"):
+        ranged = np.isfinite(np.concatenate([v.ravel() for v in handle.inputs(b[:, None])])).all()
+    if not (ranged and b.any()):
+        raise ValueError("no voltage stands for this right-hand side: it is zero, or its numbers are out of range")
+    if window <= rise:
+        raise ValueError(f"converters.read_window = {window:g} s must be longer than the DACs' rise of {rise:g} s")
     adc = Converter(spec.converters.adc_bits, full_scale)
     deck = array_deck(topology, spec, handle.realisation, np.zeros(n))
     nodes = {group: [f"v({deck.network.nodes[i]})" for i in deck.network.ports[group]] for group in ("x", "xn", "sl")}
@@ -192,19 +197,21 @@ def hp_inv_waveform(
         max_step=window / 100,
     )
     passes = tuple(controller.passes)
-    if not passes:
-        raise ValueError("no voltage stands for this right-hand side: it is zero, or its numbers are out of range")
-    settled = handle.answer(np.stack([p.inputs for p in passes], axis=1))[0].T
+    answers, statuses, reasons = handle.answer(np.stack([p.inputs for p in passes], axis=1))
+    settled = answers.T
     sampled = np.array([s.volts for s in run.samples[1:]])
     errors = np.linalg.norm(sampled - settled, axis=1) / np.linalg.norm(settled, axis=1)
     codes = None
     if adc.bits is not None:
         codes = np.abs(np.array([p.read for p in passes]) - adc(settled)).max(axis=1) / adc.step
-    status, reason = Status.OK, Reason.NONE
-    if not (errors <= spec.converters.settling_tolerance).all():
-        status, reason = Status.UNSETTLED, Reason.WINDOW
-    elif not passes[-1].residual <= stop.relative:
-        status, reason = Status.UNSETTLED, Reason.REFINEMENT
+    status, reason = worst_status(statuses, reasons)
+    if status.has_answer:
+        if not (errors <= spec.converters.settling_tolerance).all():
+            status, reason = Status.UNSETTLED, Reason.WINDOW
+        elif not passes[-1].residual <= stop.relative:
+            status, reason = Status.UNSETTLED, Reason.REFINEMENT
+        elif status == Status.UNSETTLED:  # a bound by the nodal model; the transient has settled
+            status, reason = Status.OK, Reason.NONE
     return HpInvRun(
         run,
         passes,
