@@ -135,7 +135,7 @@ class Surrogate(_Part):
     def require(self, spec: Spec, shape: tuple[int, int], g: F64, circuit: str = "inv") -> None:
         """Raise DomainError unless this may stand for a circuit of that kind and shape with device conductances g, S.
 
-        MVM may be rectangular, with no side longer than the largest size fitted. SpecError for amplifiers of transistors.
+        MVM may be rectangular, with no side longer than the largest size fitted. SpecError for transistor amplifiers.
         """
         spec.require_equations("a surrogate")
         if circuit != self.circuit:

@@ -58,7 +58,7 @@ def test_an_answer_that_no_transient_reaches_is_none(
     """Poles and certificate are those of the equivalent, so they do not suffice."""
     rested = []
 
-    def elsewhere(topology: Any, spec: Spec, r: Any, b: F64, stop: float, *, from_rest: bool) -> Waveforms:
+    def elsewhere(topology: Any, spec: Spec, r: Any, b: F64, stop: float, *, step: float, from_rest: bool) -> Waveforms:
         rested.append(from_rest)
         return Waveforms(np.array([0.0, stop]), {f"v(x{i})": np.full(2, end) for i in range(3)})
 
