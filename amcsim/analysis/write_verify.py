@@ -24,7 +24,7 @@ from amcsim.device.gap import gap_model
 from amcsim.specs import CellSpec, SpecError
 from amcsim.streams import Key
 
-__all__ = ["STATES", "Loop", "Variation", "WriteVerify", "write_verify"]
+__all__ = ["STATES", "Loop", "PulseChooser", "Variation", "WriteVerify", "write_verify"]
 
 STATES = np.linspace(20e-6, 220e-6, 8)
 """The 8 conductance states of the paper's Fig. 7, S (evenly spaced: assumed)."""
@@ -137,7 +137,6 @@ def write_verify(
     verify: Literal["cell", "device"] = "device",
     loop: Loop | None = None,
     variation: Variation | None = None,
-    slots: int = 64,
     progress: Callable[[int], None] | None = None,
 ) -> WriteVerify:
     """Program `cells` cells to each of `targets` (S) within +-tolerance (S), pulse by pulse in ngspice.
@@ -168,8 +167,8 @@ def write_verify(
     own = np.array([g.normal(size=2) for g in streams])
     speed, threshold = np.exp(variation.device_speed * own[:, 0]), variation.threshold * own[:, 1]
     target = np.repeat(targets, cells)
-    controller = _Controller(target, tolerance, loop, cell, series if verify == "cell" else 0.0)
-    bench = CellBench(cell, min(slots, target.size), width=loop.width)
+    controller = PulseChooser(target, tolerance, loop, cell, series if verify == "cell" else 0.0)
+    bench = CellBench(cell, width=loop.width)
     counts = np.zeros((3, target.size), dtype=np.int64)  # SET, RESET, reads
     energy = np.zeros(target.size)
     seen = np.zeros(target.size)
@@ -192,8 +191,6 @@ def write_verify(
         ]
         if not active.size:
             break
-        if 4 * active.size <= bench.slots and bench.slots > 8:  # idle slots cost as much as busy ones
-            bench = CellBench(cell, max(active.size, 8), width=loop.width)
         bl, sl, wl = controller.next_pulses(active, seen)
         noise = np.array([streams[c].normal(size=2) for c in active])
         fast = speed[active] * np.exp(variation.cycle_speed * noise[:, 0])
@@ -206,7 +203,7 @@ def write_verify(
         before = seen.copy()
         read(active)
         controller.learn(active, before, seen)
-    current = CellBench(cell, min(slots, target.size)).read(gap, loop.v_read)
+    current = bench.read(gap, loop.v_read)
     time = counts[:2].sum(axis=0) * (loop.width + 2 * bench.edge) + counts[2] * loop.read_time
     return WriteVerify(
         targets=targets,
@@ -224,7 +221,7 @@ def write_verify(
     )
 
 
-class _Controller:
+class PulseChooser:
     """Chooses pulses from what was read; one memory for each cell."""
 
     def __init__(self, target: F64, tolerance: float, loop: Loop, cell: CellSpec, series: float) -> None:
