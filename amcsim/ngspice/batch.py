@@ -33,6 +33,8 @@ end
 quit
 .endc
 """
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SPICE_LIB_DIR")
+"""Of the environment: what finds ngspice and its own files."""
 _FILE_LIMIT = 4 << 30
 """Bytes that a raw file or a log may reach."""
 _MEASURE = re.compile(r"^([a-z_]\w*) *=  +([-+]?\d[-+.\de]*)(?: |$)", re.IGNORECASE)
@@ -115,7 +117,7 @@ def run_batch(
 
 def _run(command: list[str], folder: Path, timeout: float, memory_limit: int | None) -> int | None:
     """Exit status, or None after the time-out. The log goes to a file, so no pipe fills and none is left open."""
-    env = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if key in os.environ}
+    env = {key: os.environ[key] for key in _KEPT if key in os.environ}
     if guard := shutil.which("setpriv"):  # of util-linux: the kernel ends ngspice with its caller, however that ends
         command = [guard, "--pdeathsig", "KILL", *command]
     env |= {"HOME": str(folder), "LC_ALL": "C", "OMP_NUM_THREADS": "1", "NGSPICE_MEAS_PRECISION": "15"}
