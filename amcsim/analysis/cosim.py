@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from amcsim.netlist.deck import RISE_TIME
 from amcsim.ngspice.messages import NgspiceError
 from amcsim.ngspice.session import Session
 
-__all__ = ["Controller", "Converter", "Cosimulation", "Drive", "Sample", "cosimulate"]
+__all__ = ["Controller", "Converter", "Cosimulation", "Drive", "Sample", "Scripted", "cosimulate"]
 
 _PUNCTUAL = 1e-13
 """How far from its instant a sample may be taken, s: rounding of times that ngspice adds up."""
@@ -47,6 +47,24 @@ class Controller(Protocol):
         circuit: a controller that needs some drives what it drove before and waits.
         """
         ...
+
+
+class Scripted:
+    """A controller written as a generator: it yields what to drive, and gets what was read at the end of that wait."""
+
+    def __init__(self, steps: Generator[Drive, F64, None]) -> None:
+        self._steps = steps
+        self._begun = False
+
+    def decide(self, time: float, sampled: F64) -> Drive | None:
+        """See Controller; the operating point at rest is not passed on."""
+        try:
+            if self._begun:
+                return self._steps.send(sampled)
+            self._begun = True
+            return next(self._steps)
+        except StopIteration:
+            return None
 
 
 @dataclass(frozen=True)

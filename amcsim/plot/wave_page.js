@@ -69,6 +69,8 @@ function read(t, x) { // as numpy.interp, but NaN beyond the ends; the first cro
   return X[i] === x ? y[i] : y[i - 1] + ((y[i] - y[i - 1]) / (X[i] - X[i - 1])) * (x - X[i - 1]);
 }
 
+const seen = () => { const some = panels.filter((p) => p.traces.some((t) => t.shown)); return some.length ? some : panels.slice(0, 1); };
+
 // --- view -------------------------------------------------------------------------------------------------------------
 const plot = byId("plot"), over = byId("over"), ctx = plot.getContext("2d"), top2d = over.getContext("2d");
 const sheet = document.createElement("canvas");
@@ -157,10 +159,10 @@ function trace(pixels, W, y0, y1, xs, columns, first, end, v, offset, slope, col
 
 function draw(print = 0) {
   pending = 0;
-  const start = performance.now(), box = plot.parentElement, ratio = print || window.devicePixelRatio || 1;
+  const start = performance.now(), drawn = seen(), box = plot.parentElement, ratio = print || window.devicePixelRatio || 1;
   width = print ? 700 : Math.max(420, box.clientWidth);
   const room = print ? 520 : window.innerHeight - box.getBoundingClientRect().top - window.scrollY - 24;
-  height = Math.max(room, TOP + BOTTOM + panels.length * (print ? 150 : 190), 380);
+  height = Math.max(room, TOP + BOTTOM + drawn.length * (print ? 150 : 190), 380);
   for (const canvas of [plot, over]) {
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
@@ -171,14 +173,14 @@ function draw(print = 0) {
   ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
   ctx.fillStyle = "#fff"; ctx.fillRect(0, 0, width, height);
   ctx.font = '12px "Helvetica Neue", Arial, "Liberation Sans", sans-serif';
-  const each = (height - TOP - BOTTOM - GAP * (panels.length - 1)) / panels.length, w = width - LEFT - RIGHT;
+  const each = (height - TOP - BOTTOM - GAP * (drawn.length - 1)) / drawn.length, w = width - LEFT - RIGHT;
   const count = data.traces.filter((t) => t.shown).length, fine = print || (count * w < 1e5 ? 2 : 1) * ratio;
   const W = Math.round(w * fine), H = Math.round(height * fine), image = new ImageData(W, H), pixels = new Uint32Array(image.data.buffer);
   const xs = new Float64Array(N), columns = new Int32Array(N), scale = W / (view[1] - view[0]);
   for (let i = 0; i < N; i++) columns[i] = Math.floor(Math.max(-1e9, Math.min(1e9, xs[i] = (XT[i] - view[0]) * scale)));
   const first = rising ? Math.max(0, after(back(view[0])) - 1) : 0, end = rising ? Math.min(N, after(back(view[1])) + 2) : N;
   const xTicks = ticks(view[0], view[1], logX, w / 80), marks = [];
-  panels.forEach((panel, k) => {
+  drawn.forEach((panel, k) => {
     const y = TOP + k * (each + GAP), [low, high] = fit(panel), slope = each / (high - low);
     Object.assign(panel, { y, height: each, low, high });
     const at = (value) => y + each - (value - low) * slope;
@@ -205,7 +207,7 @@ function draw(print = 0) {
   sheet.getContext("2d").putImageData(image, 0, 0);
   ctx.drawImage(sheet, LEFT, 0, w, height);
   ctx.strokeStyle = "#6a6a66";
-  for (const p of panels) ctx.strokeRect(LEFT + 0.5, Math.round(p.y) + 0.5, w, Math.round(p.height));
+  for (const p of drawn) ctx.strokeRect(LEFT + 0.5, Math.round(p.y) + 0.5, w, Math.round(p.height));
   ctx.fillStyle = "#1c1c1c"; ctx.textAlign = "center"; ctx.textBaseline = "top";
   labels(xTicks, data.axis.unit, back(view[0]), back(view[1])).forEach((text, i) => ctx.fillText(text, LEFT + ((xTicks[i][0] - view[0]) / (view[1] - view[0])) * w, height - BOTTOM + 6));
   const xUnit = axisUnit(xTicks, data.axis.unit, back(view[0]), back(view[1]));
@@ -213,7 +215,7 @@ function draw(print = 0) {
   mark(marks);
   box.dataset.drawn = (performance.now() - start).toFixed(1);
   box.dataset.range = JSON.stringify([back(view[0]), back(view[1])]);
-  box.dataset.panels = JSON.stringify(panels.map((p) => [p.y, p.height, p.low, p.high]));
+  box.dataset.panels = JSON.stringify(drawn.map((p) => [p.y, p.height, p.low, p.high]));
   overlay();
 }
 function mark(marks) { // dots numbered as in the table; the name stands beside where there is room
@@ -288,7 +290,7 @@ function place(name, x) {
 
 // --- mouse and keys ---------------------------------------------------------------------------------------------------
 const inside = (e) => { const r = over.getBoundingClientRect(), f = width / r.width; return [(e.clientX - r.left) * f, (e.clientY - r.top) * f]; };
-const panelAt = (y) => panels.find((p) => y >= p.y - GAP / 2 && y <= p.y + p.height + GAP / 2) ?? panels[panels.length - 1];
+const panelAt = (y) => { const all = seen(); return all.find((p) => y <= p.y + p.height + GAP / 2) ?? all[all.length - 1]; };
 const cursorAt = (x) => ["A", "B"].find((name) => Math.abs(px(cursors[name]) - x) < 6);
 function zoomX(factor, p = (LEFT + width - RIGHT) / 2) {
   const [a, b] = view, [low, high] = whole(), middle = a + ((p - LEFT) / (width - LEFT - RIGHT)) * (b - a);

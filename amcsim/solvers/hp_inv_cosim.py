@@ -126,7 +126,7 @@ class HpInvRun:
         }
         ends = np.array([p.time for p in self.passes])
         residuals = np.array([1.0, *(p.residual for p in self.passes)])
-        held = residuals[np.searchsorted(ends, run.time)]  # a sample belongs to the pass before it
+        held = residuals[np.searchsorted(ends, run.time, side="right")]
         whole = run.result(title, outputs, measures)
         traces = {**whole.traces, "residual": Trace(held, "", log=True)}
         return replace(whole, traces=traces, details=self.as_dict())
