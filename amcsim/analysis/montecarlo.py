@@ -212,7 +212,11 @@ def _summary(job: _Job, rows: _Found, table: Sequence[Limit]) -> Result:
             values = [known.mean(), known.std(ddof=1) if known.size > 1 else 0.0, *np.quantile(known, _SHOWN)]
             labels = ["mean", "sigma", *(f"p{100 * q:.0f}" for q in _SHOWN)]
             measures |= {f"{name}.{k}": Measure(float(v), units[name]) for k, v in zip(labels, values, strict=True)}
-    traces = {name: Trace(column, units[name]) for name, column in columns.items()}
+    limited = {row.name for row in table}
+    traces = {
+        name: Trace(column, units[name], shown=name in limited if table else not name[-1].isdigit())
+        for name, column in columns.items()
+    }
     m, n = job.a.shape
     title = f"{job.circuit.upper()} {m}x{n}: {len(rows)} samples of {', '.join(job.analyses)}"
     return Result("montecarlo", title, Axis("sample", "", np.arange(float(len(rows)))), traces, measures, details)

@@ -62,7 +62,11 @@ def noise(
         power = problem.settled(lambda session: session.noise(f, outputs, source), noise=True) ** 2
     rms = integrated(f, power)
     loud = int(np.argmax(rms))
-    traces = {name: Trace(np.sqrt(row), "V/sqrt(Hz)", log=True) for name, row in zip(names, power, strict=True)}
+    alone = bool(parts)  # a figure shows the noisiest answer and what its noise is made of
+    traces = {
+        name: Trace(np.sqrt(row), "V/sqrt(Hz)", log=True, shown=not alone or k == loud)
+        for k, (name, row) in enumerate(zip(names, power, strict=True))
+    }
     traces |= {f"{names[loud]} of {name}": Trace(np.sqrt(p[loud]), "V/sqrt(Hz)", log=True) for name, p in parts.items()}
     full_scale = spec.converters.adc_full_scale or (spec.cell.v_read_max if topology.on_cells else spec.opamp.swing)
     at = min(max(1e4, start), float(f[-1]))

@@ -35,6 +35,9 @@ from amcsim.topology.circuit import Topology
 
 __all__ = ["gain_margin", "phase_margin", "stability", "unstable_poles"]
 
+_SHOWN = 8
+"""Loops that a figure shows: those of the least phase margin."""
+
 
 def stability(
     topology: Topology,
@@ -75,12 +78,14 @@ def stability(
     lowest = int(np.argmin(alpha))
     loops = 1.0 / np.diagonal(sensitivity, axis1=1, axis2=2).T - 1.0
     names = problem.loops
-    traces = {f"|{name}|": Trace(decibel(loop), "dB") for name, loop in zip(names, loops, strict=True)}
-    traces |= {f"arg {name}": Trace(_phase(loop), "deg") for name, loop in zip(names, loops, strict=True)}
-    traces["sigma_min(I + L)"] = Trace(alpha, "", log=True)
     phases = [phase_margin(f, loop) for loop in loops]
+    order = np.argsort([p for p, _ in phases], kind="stable")
+    shown = {names[k] for k in order[:_SHOWN]}
+    traces = {f"|{n}|": Trace(decibel(loop), "dB", shown=n in shown) for n, loop in zip(names, loops, strict=True)}
+    traces |= {f"arg {n}": Trace(_phase(loop), "deg", shown=n in shown) for n, loop in zip(names, loops, strict=True)}
+    traces["sigma_min(I + L)"] = Trace(alpha, "", log=True)
     gains = [gain_margin(f, loop) for loop in loops]
-    worst = int(np.argmin([p for p, _ in phases]))
+    worst = int(order[0])
     measures |= {
         "margin": Measure(float(alpha[lowest]), "", ("sigma_min(I + L)", float(f[lowest]))),
         "guaranteed_phase_margin": Measure(math.degrees(2 * math.asin(min(float(alpha[lowest]) / 2, 1.0))), "deg"),

@@ -17,6 +17,7 @@ import numpy as np
 
 from amcsim._types import C128, F64
 
+from .dialect import KLU_VERSION, adapted
 from .frequencies import sweep_words
 from .messages import NgspiceError, fatal_line
 from .trust import command_line
@@ -30,12 +31,10 @@ __all__ = ["Session", "session_for"]
 _COMMAND_LENGTH = 900
 """Characters of a command line; ngspice's buffer ends near 1024."""
 
+_PAUSED = re.compile(r"doAnalyses:|simulation interrupted")
+"""What ngspice says when a breakpoint that we set stops an analysis; without one these lines tell a failure.
 
-_KLU_VERSION = 42
-"""From which on ngspice has the KLU solver: 4 (16x16 INV) to 13 times (32x32) faster there, the same at 4x4."""
-
-_PAUSED = re.compile(r"doAnalyses: pause requested|simulation interrupted")
-"""What ngspice says when a breakpoint that we set stops an analysis; without one these lines tell a failure."""
+After doAnalyses comes "pause requested", or an older error's text that ngspice kept."""
 
 
 class Session:
@@ -52,7 +51,8 @@ class Session:
         self._deck: str | None = None
         self._values: dict[str, float] = {}
         self._waveforms: dict[str, tuple[str, tuple[float, ...]]] = {}
-        self._klu = library_version() >= _KLU_VERSION
+        self._version = library_version()
+        self._klu = self._version >= KLU_VERSION
         self._stale = False
         """Whether the circuit must be parsed again before the next run: once gmin stepping failed, ngspice 39 keeps a
         conductance of 1e-12 S on the diagonal for good, and later answers would depend on that history."""
@@ -77,7 +77,7 @@ class Session:
             library.owner = None
             library.command(b"remcirc")
             library.lines.clear()
-        library.circuit(deck.replace("\n", "\n.options klu\n", 1) if self._klu else deck)
+        library.circuit(adapted(deck, self._version, klu=self._klu))
         complaint = fatal_line(library.lines)
         if complaint is not None:
             log = "\n".join(library.lines)
@@ -229,7 +229,7 @@ class Session:
                 self._command_all(texts)
             library.lines.clear()
             library.command(b"resume" if k else command.encode())
-            paused = any("pause requested" in line for line in library.lines)
+            paused = any("condition met: stop" in line for line in library.lines)
             said = [line for line in library.lines if not (paused and _PAUSED.search(line))]
             complaint = fatal_line(said)
             self._stale = self._stale or complaint is not None or any("failed" in line for line in said)
