@@ -1,4 +1,4 @@
-"""`amcsim cosim inv`: a digital controller inside one transient of an array."""
+"""`amcsim cosim inv|write-verify`: a digital controller inside one transient."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from amcsim.cli._app import Json, MatrixFile, RhsFile, Seed, SpecName, circuit_group, command
+from amcsim.cli.write_verify import Verify
 
 __all__ = ["register"]
 
@@ -16,6 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = circuit_group("cosim", "A digital controller inside one transient of a circuit.")
     command(group, "inv")(inv)
+    command(group, "write-verify")(write_verify)
     app.add_typer(group)
 
 
@@ -113,3 +115,64 @@ def inv(
             "elapsed": f"{elapsed:.3g} s",
         }
     )
+
+
+_Targets = Annotated[str, typer.Option(metavar="S,...", help="Target conductance of each cell, S; at most 16.")]
+_Tolerance = Annotated[float, typer.Option(help="Accepted error, S.")]
+_AdcBits = Annotated[int, typer.Option(min=1, max=32, help="Of the current read.")]
+_Pulses = Annotated[int, typer.Option(min=1, max=1000, help="Pulses at most.")]
+
+
+def write_verify(
+    targets: _Targets = "20e-6,100e-6,160e-6,220e-6",
+    tolerance: _Tolerance = 10e-6,
+    verify: Annotated[Verify, typer.Option(help="Read the RRAM alone, or the whole cell.")] = Verify.device,
+    pulses: _Pulses = 30,
+    adc_bits: _AdcBits = 12,
+    out: _Files = None,
+    spec: SpecName = "pku_350nm",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Program a few 1T1R cells side by side, every pulse and read in one ngspice transient.
+
+    Cells start anywhere between 20 and 220 uS (by the seed) and do not vary otherwise; `amcsim write-verify` programs
+    many, with their variation, each pulse in a run of its own.
+    """
+    import numpy as np
+
+    from amcsim.analysis.cosim_write_verify import write_verify_waveform
+    from amcsim.analysis.export import ENDINGS, write_result
+    from amcsim.cli._input import check_output
+    from amcsim.cli._output import print_json, print_lines, print_table
+    from amcsim.specs import load_spec
+    from amcsim.streams import Key
+
+    files = out or []
+    for path in files:
+        check_output(path, ENDINGS)
+    try:
+        wanted = np.array([float(word) for word in targets.split(",")])
+    except ValueError:
+        raise ValueError(f"--targets {targets[:80]!r}: give conductances in S, separated by commas") from None
+    start = Key(seed).generator().uniform(20e-6, 220e-6, wanted.size)
+    cell = load_spec(spec).cell
+    run = write_verify_waveform(
+        wanted, start, tolerance, cell=cell, verify=verify.value, adc_bits=adc_bits, max_pulses=pulses
+    )
+    shown = run.result(f"write-verify of {wanted.size} cells to +-{1e6 * tolerance:g} uS, {spec}, seed {seed}")
+    for path in files:
+        write_result(shown, path)
+    counts, length = np.count_nonzero(run.pulses, axis=0), float(run.cosimulation.time[-1])
+    if as_json:
+        facts = {"targets": wanted, "start": start, "tolerance": tolerance, "verify": verify.value, "seed": seed}
+        found = {"reads": run.reads, "pulses_v": run.pulses, "reached": run.reached, "pulses": counts}
+        print_json({**facts, **found, "energy_J": run.energy, "duration_s": length, "files": files})
+        return
+    columns = (1e6 * wanted, 1e6 * run.reads[0], 1e6 * run.reads[-1], run.reached, counts, 1e12 * run.energy)
+    rows = [
+        [str(k), *(f"{v:.4g}" for v in row[:3]), "yes" if row[3] else "no", f"{row[4]:g}", f"{row[5]:.4g}"]
+        for k, row in enumerate(zip(*columns, strict=True))
+    ]
+    print_table(["cell", "target uS", "first read uS", "last read uS", "reached", "pulses", "energy pJ"], rows)
+    print_lines({"duration": f"{1e6 * length:.4g} us", "files": "  ".join(map(str, files)) or "none"})

@@ -67,3 +67,26 @@ def test_cosim_refuses_bad_input_in_one_sentence(amcsim: Amcsim, problem: list[s
         (["--rhs", tmp_path / "two.npy"], "2 columns; this command takes one"),
     ):
         assert words in amcsim("cosim", "inv", *problem, *options).complaint
+
+
+def test_cells_are_programmed_in_one_transient(amcsim: Amcsim, tmp_path: Path) -> None:
+    said = amcsim(
+        "cosim", "write-verify", "--targets", "40e-6,180e-6", "--tolerance", 5e-6, "-o", tmp_path / "wv.html", "--json"
+    ).json
+    reads = np.array(said["reads"])
+    assert said["reached"] == [True, True]
+    assert reads[-1] == pytest.approx([40e-6, 180e-6], abs=5e-6)
+    assert reads[0] == pytest.approx(said["start"], rel=0.06)  # read at 0.2 V, where the law is 4 % above its slope
+    assert said["pulses"] == np.count_nonzero(said["pulses_v"], axis=0).tolist()
+    assert 0.1e-9 < sum(said["energy_J"]) < 2e-9
+    assert '"cell 1, target 180 uS"' in (tmp_path / "wv.html").read_text()
+    ended = amcsim("cosim", "write-verify", "--targets", "40e-6", "--pulses", 1, "--tolerance", 1e-6)
+    assert "no" in ended.out.split()
+    for options, words in (
+        (["--targets", "a,b"], "separated by commas"),
+        (["--targets", "1e-3"], "allowed is"),
+        (["--tolerance", "nan"], "allowed is 0.1 to 100 uS"),
+        (["--spec", "ideal"], "through its transistor"),
+        (["-o", tmp_path / "wv.gif"], "ending must be one of"),
+    ):
+        assert words in amcsim("cosim", "write-verify", *options).complaint
