@@ -1,4 +1,4 @@
-# make demo    the main job, ending with a page in demo/   make slow   the long tests and the notebooks
+# make demo    the main job, ending with a page in demo/   make slow   the long tests, the notebooks, a newer ngspice
 # make test    the tests                                  make lint   style, types, documentation
 # make docs    the documentation site, in build/docs
 # Both set up what they need: system packages where missing, then a virtual environment in .venv.
@@ -24,6 +24,9 @@ test: .venv/.stamp
 slow: .venv/.stamp
 	$(BIN)/pytest -q -m slow
 	$(BIN)/pytest -q --nbmake notebooks
+	scripts/newer_ngspice.sh build/ngspice
+	. build/ngspice/use.sh && $(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile \
+		tests/ngspice tests/netlist tests/analysis tests/solvers tests/acceptance tests/campaign
 
 lint: .venv/.stamp
 	$(BIN)/ruff check .

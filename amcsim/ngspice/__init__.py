@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .batch import BatchResult, run_batch
-    from .doctor import Check, check, ngspice_version
+    from .batch import BatchResult, ngspice_version, run_batch
+    from .doctor import Check, check
     from .library import library_version
     from .messages import NgspiceDied, NgspiceError, NgspiceTimeout
     from .raw import Plot, RawFileError, read_raw, write_raw
@@ -30,7 +30,7 @@ _HOMES = {
     "check": "doctor",
     "check_spice": "trust",
     "library_version": "library",
-    "ngspice_version": "doctor",
+    "ngspice_version": "batch",
     "read_raw": "raw",
     "read_spice": "trust",
     "run_batch": "batch",

@@ -13,14 +13,16 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from .dialect import adapted
 from .messages import NgspiceError, NgspiceTimeout, fatal_line, warning_lines
 from .raw import Plot, RawFileError, read_raw
 
-__all__ = ["BatchResult", "ngspice_path", "run_batch"]
+__all__ = ["BatchResult", "ngspice_path", "ngspice_version", "run_batch"]
 
 # `-r` and .meas exclude each other, so a deck that measures is run from a control section which writes all plots.
 _MEASURE_CONTROL = """.control
@@ -71,6 +73,25 @@ def ngspice_path() -> str:
     return found
 
 
+def ngspice_version() -> int:
+    """Major version of the ngspice program, such as 39. Raises NgspiceError where it cannot be found or run."""
+    return _version_of(ngspice_path())
+
+
+@lru_cache(maxsize=8)
+def _version_of(program: str) -> int:
+    try:
+        text = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, errors="replace", timeout=20, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NgspiceError(f"{program} cannot be run: {error}") from None
+    match = re.search(r"ngspice-(\d+)", text)
+    if match is None:
+        raise NgspiceError(f"{program} does not say its version")
+    return int(match[1])
+
+
 def run_batch(
     deck: str, *, timeout: float = 60.0, keep: Path | str | None = None, memory_limit: int | None = None
 ) -> BatchResult:
@@ -88,7 +109,8 @@ def run_batch(
     program = ngspice_path()
     has_control = re.search(r"^\s*\.control\b", deck, re.IGNORECASE | re.MULTILINE) is not None
     has_measure = re.search(r"^\s*\.meas", deck, re.IGNORECASE | re.MULTILINE) is not None
-    text = deck if deck.endswith("\n") else deck + "\n"
+    text = adapted(deck, ngspice_version(), klu=False)
+    text = text if text.endswith("\n") else text + "\n"
     command = [program, "-n", "-b"]
     if has_measure and not has_control:
         text = _before_end(text, _MEASURE_CONTROL)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
 
-from .batch import ngspice_path, run_batch
+from .batch import ngspice_path, ngspice_version, run_batch
+from .dialect import KLU_VERSION
 from .messages import NgspiceError
 
-__all__ = ["Check", "check", "ngspice_version"]
+__all__ = ["Check", "check"]
 
 _OLDEST = 39
-_KLU = 42
 _INSTALL = "apt-get install ngspice libngspice0"
 
 # 1 V over 1 kohm and 3 kohm, squared by a B-source: 0.75 V and 0.5625 V.
@@ -52,21 +51,6 @@ class Check:
     """Command that mends it; empty where nothing is wrong."""
     required: bool = True
     """Whether decks cannot be run without it."""
-
-
-def ngspice_version() -> int:
-    """Major version of the ngspice program, such as 39. Raises NgspiceError where it cannot be found or run."""
-    program = ngspice_path()
-    try:
-        text = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, errors="replace", timeout=20, check=False
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NgspiceError(f"{program} cannot be run: {error}") from None
-    match = re.search(r"ngspice-(\d+)", text)
-    if match is None:
-        raise NgspiceError(f"{program} does not say its version")
-    return int(match[1])
 
 
 def check() -> list[Check]:
@@ -107,8 +91,8 @@ def _program() -> list[Check]:
 
 def _klu(version: int | None) -> Check:
     """Large wired arrays (64 x 64) take 32 s with ngspice's own sparse solver, 1.5 s with KLU."""
-    ok = version is not None and version >= _KLU
-    detail = f"version {version} has it" if ok else f"from version {_KLU} on; only large wired arrays need it"
+    ok = version is not None and version >= KLU_VERSION
+    detail = f"version {version} has it" if ok else f"from version {KLU_VERSION} on; only large wired arrays need it"
     fix = (
         "" if ok else 'apt-get install -t "$(. /etc/os-release; echo $VERSION_CODENAME)-backports" ngspice libngspice0'
     )

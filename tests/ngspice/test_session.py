@@ -102,12 +102,12 @@ def test_a_transient_gives_arrays_over_time() -> None:
 
 def test_a_failed_operating_point_raises_and_the_session_goes_on() -> None:
     session = Session()
-    session.load("b\nV1 a 0 1\nB1 b 0 V={V(a) > 2 ? exp(V(b))+1 : V(a)}\nR1 b 0 1k\n.end\n")
+    session.load("b\nV1 a 0 1\nB1 b 0 V={V(a) > 2 ? V(b)+1 : V(a)}\nR1 b 0 1k\n.end\n")
     good = session.op(["v(b)"])
     session.alter({"v1": 3.0})
     with pytest.raises(NgspiceError, match=r"^op failed: ") as caught:
         session.op(["v(b)"])
-    assert "aborted" in caught.value.log
+    assert "stepping failed" in caught.value.log
     assert caught.value.folder is None
     session.alter({"v1": 1.0})
     # ngspice 39 keeps a gmin of 1e-12 S on the diagonal once gmin stepping failed; a session must not.
