@@ -24,7 +24,7 @@ from amcsim.analysis.table import Limit, check_unit, yield_interval
 from amcsim.netlist.conditions import NOMINAL, Conditions
 from amcsim.netlist.deck import alterations, deck_text
 from amcsim.ngspice.messages import NgspiceDied, NgspiceError
-from amcsim.ngspice.session import session_for
+from amcsim.ngspice.session import Session, session_for
 from amcsim.realisation import Realisation, realise
 from amcsim.runs import ReplaceWorker, default_workers, run
 from amcsim.specs import Spec
@@ -107,6 +107,8 @@ def montecarlo(
         step(len(result))
 
     left = list(blocks)
+    if "op" in names:
+        _session(job)  # so that a first block's time is that of a block
     count = workers or default_workers()
     while left:
         begun = time.perf_counter()
@@ -151,11 +153,7 @@ def _operating_points(job: _Job, drawn: Realisation, wanted: F64, rows: _Found) 
     """The measures of `op` of every sample."""
     topology, m = _CIRCUITS[job.circuit], job.a.shape[0]
     decks = [array_deck(topology, job.spec, drawn[k], job.b, conditions=job.conditions) for k in range(len(rows))]
-    text = deck_text(
-        array_deck(topology, job.spec, _undrawn(job), job.b, title="Monte-Carlo", conditions=job.conditions),
-        ["Vsample sample 0 dc 0"],
-    )
-    session = session_for(text)
+    session = _session(job)
     outputs = [f"v({topology.outputs[0]}{i})" for i in range(m)]
     changes = [alterations(deck) for deck in decks]
     values = np.array([list(change.values()) for change in changes])
@@ -177,6 +175,14 @@ def _operating_points(job: _Job, drawn: Realisation, wanted: F64, rows: _Found) 
             row |= {f"op.{topology.outputs[0]}{i}": (v, "V") for i, v in enumerate(answer.tolist())}
             row["op.error"] = (float(np.linalg.norm(error)) / size if size else math.nan, "")
             row["op.worst_error"] = (float(np.abs(error).max()), "V")
+
+
+def _session(job: _Job) -> Session:
+    """The session that all blocks of a process alter; `vsample` is what it sweeps."""
+    deck = array_deck(
+        _CIRCUITS[job.circuit], job.spec, _undrawn(job), job.b, title="Monte-Carlo", conditions=job.conditions
+    )
+    return session_for(deck_text(deck, ["Vsample sample 0 dc 0"]))
 
 
 def _undrawn(job: _Job) -> Realisation:

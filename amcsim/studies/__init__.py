@@ -1,0 +1,4 @@
+"""What the package claims of itself, measured.
+
+Public are the names in `__all__` of: montecarlo_speed.
+"""
