@@ -111,7 +111,7 @@ class WriteVerify:
     def result(self) -> Result:
         """Cumulative distributions as traces over the probability, measures by state."""
         p = np.linspace(0.0, 1.0, 201)
-        names = [f"{1e6 * t:.0f} uS" for t in self.targets]
+        names = [f"{1e6 * t:.4g} uS" for t in self.targets]
         measures = {"reached": Measure(float(self.reached.mean()))}
         for k, name in enumerate(names):
             error = self.verified[k] - self.targets[k]

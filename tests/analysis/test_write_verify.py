@@ -63,8 +63,8 @@ def test_more_variation_takes_more_pulses() -> None:
 
 def test_its_result_is_a_distribution_with_measures() -> None:
     result = write_verify(ENDS[1:2], 3, 10e-6, Key(6), cell=CELL).result()
-    assert list(result.traces) == ["134 uS"]
-    assert (np.diff(result.traces["134 uS"].values) >= 0).all()
+    assert list(result.traces) == ["134.3 uS"]
+    assert (np.diff(result.traces["134.3 uS"].values) >= 0).all()
     assert result.measures["reached"].value == 1.0
     assert result.plot().axes
 
