@@ -1,36 +1,11 @@
-"use strict";
 // Traces over one axis on a plain canvas: zoom, two cursors, search. All numbers are float64, as NumPy wrote them.
 (() => {
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
-const COLOURS = [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0], [86, 180, 233], [0, 0, 0], [138, 109, 0]];
-const PLAIN = ["", "dB", "deg", "bit", "%", "K", "C"]; // units that take no prefix
+const COLOURS = [ // amcsim.plot's
+  [0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0], [86, 180, 233], [0, 0, 0], [138, 109, 0],
+];
 const LEFT = 84, RIGHT = 24, TOP = 22, GAP = 18, BOTTOM = 44;
-
-function decode(text) {
-  if (Uint8Array.fromBase64) return new Float64Array(Uint8Array.fromBase64(text).buffer);
-  const letters = atob(text), bytes = new Uint8Array(letters.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
-  return new Float64Array(bytes.buffer);
-}
-const named = (unit) => unit.replace("ohm", "\u03a9").replace("sqrt(Hz)", "\u221aHz");
-function prefix(size) { // the power of 1000 and its letter that bring `size` into 1 to 1000
-  const k = size > 0 && isFinite(size) ? Math.min(3, Math.max(-5, Math.floor(Math.log10(size) / 3 + 1e-9))) : 0;
-  return [10 ** (3 * k), ["f", "p", "n", "\u00b5", "m", "", "k", "M", "G"][k + 5]];
-}
-function shown(value, unit, digits = 6) { // for people
-  if (!isFinite(value)) return value === Infinity ? "\u221e" : "\u2013";
-  const [scale, letter] = PLAIN.includes(unit) ? [1, ""] : prefix(Math.abs(value)), size = Math.abs(value / scale);
-  const text = size < 1e-3 && size ? (value / scale).toExponential(digits - 1).replace(/\.?0+e/, "e") : String(Number((value / scale).toPrecision(digits)));
-  return `${text.replace("-", "\u2212")} ${letter}${named(unit)}`.trim();
-}
-function entered(text) { // a number that a person typed, such as 2.5u
-  const found = /^\s*([-+\u2212]?[\d.]+(?:[eE][-+]?\d+)?)\s*([fpnu\u00b5mkMG]?)/.exec(text);
-  if (!found) return NaN;
-  const power = { f: -15, p: -12, n: -9, u: -6, "\u00b5": -6, m: -3, k: 3, M: 6, G: 9 }[found[2]] ?? 0;
-  const [digits, own] = found[1].replace("\u2212", "-").toLowerCase().split("e");
-  return Number(`${digits}e${Number(own ?? 0) + power}`);
-}
 
 // --- data -------------------------------------------------------------------------------------------------------------
 const X = decode(data.axis.values), N = X.length;
@@ -47,15 +22,9 @@ for (const panel of panels) {
 }
 const byName = new Map(data.traces.map((t) => [t.name, t]));
 const raw = (t) => (t.raw ??= falling ? decode(t.values).reverse() : decode(t.values)); // decoded when first shown
-const bend = (values, log) => (log ? values.map((v) => (v > 0 ? Math.log10(v) : NaN)) : values);
 const bent = (t) => (t.bent ??= bend(raw(t), t.panel.log));
 let logX = data.axis.log, XT = bend(X, logX);
 const forth = (x) => (logX ? Math.log10(x) : x), back = (x) => (logX ? 10 ** x : x);
-function extent(v) {
-  let low = Infinity, high = -Infinity;
-  for (let i = 0; i < v.length; i++) { if (v[i] < low && v[i] > -Infinity) low = v[i]; if (v[i] > high && v[i] < Infinity) high = v[i]; }
-  return low <= high ? [low, high] : null;
-}
 function after(x) { // first point at or after x, by bisection
   let low = 0, high = N;
   while (low < high) { const mid = (low + high) >> 1; if (X[mid] < x) low = mid + 1; else high = mid; }
@@ -69,7 +38,12 @@ function read(t, x) { // as numpy.interp, but NaN beyond the ends; the first cro
   return X[i] === x ? y[i] : y[i - 1] + ((y[i] - y[i - 1]) / (X[i] - X[i - 1])) * (x - X[i - 1]);
 }
 
-const seen = () => { const some = panels.filter((p) => p.traces.some((t) => t.shown)); return some.length ? some : panels.slice(0, 1); };
+function seen() { // the panels that hold something
+  const some = panels.filter((p) => p.traces.some((t) => t.shown));
+  return some.length ? some : panels.slice(0, 1);
+}
+const heightOf = (t, x) => bend([read(t, x)], t.panel.log)[0]; // a trace's place on its panel's axis
+const rowOf = (p, v) => p.y + ((p.high - v) / (p.high - p.low)) * p.height;
 
 // --- view -------------------------------------------------------------------------------------------------------------
 const plot = byId("plot"), over = byId("over"), ctx = plot.getContext("2d"), top2d = over.getContext("2d");
@@ -78,85 +52,20 @@ let view = null, width = 0, height = 0, hot = null, pending = 0;
 const cursors = { A: NaN, B: NaN };
 let last = "A";
 const whole = () => { const [a, b] = extent(XT) ?? [0, 1]; return a < b ? [a, b] : [a - 0.5, a + 0.5]; };
-const px = (x) => LEFT + ((forth(x) - view[0]) / (view[1] - view[0])) * (width - LEFT - RIGHT);
+const across = (v) => LEFT + ((v - view[0]) / (view[1] - view[0])) * (width - LEFT - RIGHT);
+const px = (x) => across(forth(x));
 const atPx = (p) => back(view[0] + ((p - LEFT) / (width - LEFT - RIGHT)) * (view[1] - view[0]));
 function fit(panel) { // the range of y that shows all of what is shown
   if (panel.range) return panel.range;
   let low = Infinity, high = -Infinity;
-  for (const t of panel.traces) if (t.shown) { const e = (t.extent ??= extent(bent(t))); if (e) { low = Math.min(low, e[0]); high = Math.max(high, e[1]); } }
+  for (const t of panel.traces) {
+    const e = t.shown && (t.extent ??= extent(bent(t)));
+    if (e) [low, high] = [Math.min(low, e[0]), Math.max(high, e[1])];
+  }
   if (low > high) return [0, 1];
   const room = 0.06 * (high - low) || 0.1 * Math.abs(high) || 0.5;
   return [low - room, high + room];
 }
-function ticks(low, high, log, wanted) { // about so many [place, value], in bent coordinates; grid lines alone are NaN
-  const found = [];
-  if (log && high - low > 1) {
-    const step = Math.ceil((high - low) / wanted), labelled = high - low < wanted / 2 ? [1, 2, 5] : [1];
-    for (let k = Math.floor(low); k <= high; k++) {
-      for (let m = 1; m < (step > 1 ? 2 : 10); m++) {
-        const at = k + Math.log10(m);
-        if (at >= low && at <= high) found.push([at, k % step === 0 && labelled.includes(m) ? m * 10 ** k : NaN]);
-      }
-    }
-    return found;
-  }
-  const [a, b] = log ? [10 ** low, 10 ** high] : [low, high], power = 10 ** Math.floor(Math.log10((b - a) / wanted));
-  const step = power * ([1, 2, 5].find((m) => m * power >= (b - a) / wanted) ?? 10);
-  for (let k = Math.ceil(a / step); k * step <= b && found.length < 50; k++) found.push([log ? Math.log10(k * step) : k * step, k * step]);
-  found.step = step;
-  return found;
-}
-function labels(found, unit, low, high) {
-  const [scale] = found.step && PLAIN.includes(unit) ? [1] : prefix(Math.max(Math.abs(low), Math.abs(high)));
-  const places = Math.min(12, Math.max(0, -Math.floor(Math.log10(found.step / scale) + 1e-9)));
-  const short = (v) => { const [power, letter] = prefix(Math.abs(v)); return isNaN(v) ? "" : PLAIN.includes(unit) ? shown(v, "", 1) : `${+(v / power).toPrecision(3)}${letter}`; };
-  return found.map(([, v]) => (found.step ? (v / scale).toFixed(places) : short(v)).replace(/^-0(\.0*)?$/, "0").replace("-", "\u2212"));
-}
-function axisUnit(found, unit, low, high) {
-  return !found.step || PLAIN.includes(unit) ? named(unit) : prefix(Math.max(Math.abs(low), Math.abs(high)))[1] + named(unit);
-}
-
-// A trace as spans of columns, antialiased up and down: each column is filled from its lowest to its highest value, so
-// that no peak is lost at any zoom. Canvas paths took 0.35 to 1.6 s for 500 traces of 5,000 points, this takes 40 ms.
-function trace(pixels, W, y0, y1, xs, columns, first, end, v, offset, slope, colour, half) {
-  const rgb = (colour[2] << 16) | (colour[1] << 8) | colour[0], solid = (0xff000000 | rgb) >>> 0;
-  const thick = Math.max(1, Math.round(2 * half)); // of a steep line, in columns
-  function dim(at, part) { const alpha = (255 * part) | 0; if (alpha > pixels[at] >>> 24) pixels[at] = ((alpha << 24) | rgb) >>> 0; }
-  function span(column, a, b) {
-    const tall = a < b ? b - a : a - b, extra = half * Math.sqrt(1 + Math.min(3, tall * tall)); // as thick when it slopes
-    const low = Math.max(y0, (a < b ? a : b) - extra), high = Math.min(y1 - 1e-6, (a < b ? b : a) + extra);
-    if (!(low < high)) return;
-    const from = Math.floor(low), to = Math.floor(high);
-    for (let k = tall > 2 ? thick : 1; k > 0; k--, column++) {
-      if (column < 0 || column >= W) continue;
-      let at = from * W + column;
-      if (from === to) { dim(at, high - low); continue; }
-      dim(at, from + 1 - low);
-      for (let row = from + 1; row < to; row++) pixels[at += W] = solid;
-      dim(at + W, high - to);
-    }
-  }
-  let open = false, column = 0, low = 0, high = 0, ya = 0;
-  for (let i = first; i < end; i++) {
-    const y = offset - slope * v[i], c = columns[i];
-    if (!(y - y + xs[i] - xs[i] === 0)) { if (open) span(column, low, high); open = false; continue; } // a gap
-    if (open && c === column) { if (y < low) low = y; if (y > high) high = y; }
-    else if (open) {
-      const x = xs[i], xa = xs[i - 1], tilt = (y - ya) / (x - xa), way = c > column ? 1 : -1;
-      let edge = ya + tilt * ((way > 0 ? column + 1 : column) - xa);
-      span(column, Math.min(low, edge), Math.max(high, edge));
-      const stop = way > 0 ? Math.min(c, W) : Math.max(c, -1); // what lies beyond the screen is not walked
-      for (let k = way > 0 ? Math.max(column + 1, 0) : Math.min(column - 1, W - 1); way * (stop - k) > 0; k += way) {
-        span(k, ya + tilt * (k - xa), ya + tilt * (k + 1 - xa));
-      }
-      edge = ya + tilt * ((way > 0 ? c : c + 1) - xa);
-      low = Math.min(edge, y); high = Math.max(edge, y);
-    } else { open = true; low = high = y; }
-    column = c; ya = y;
-  }
-  if (open) span(column, low, high);
-}
-
 function draw(print = 0) {
   pending = 0;
   const start = performance.now(), drawn = seen(), box = plot.parentElement, ratio = print || window.devicePixelRatio || 1;
@@ -175,7 +84,8 @@ function draw(print = 0) {
   ctx.font = '12px "Helvetica Neue", Arial, "Liberation Sans", sans-serif';
   const each = (height - TOP - BOTTOM - GAP * (drawn.length - 1)) / drawn.length, w = width - LEFT - RIGHT;
   const count = data.traces.filter((t) => t.shown).length, fine = print || (count * w < 1e5 ? 2 : 1) * ratio;
-  const W = Math.round(w * fine), H = Math.round(height * fine), image = new ImageData(W, H), pixels = new Uint32Array(image.data.buffer);
+  const W = Math.round(w * fine), H = Math.round(height * fine);
+  const image = new ImageData(W, H), pixels = new Uint32Array(image.data.buffer);
   const xs = new Float64Array(N), columns = new Int32Array(N), scale = W / (view[1] - view[0]);
   for (let i = 0; i < N; i++) columns[i] = Math.floor(Math.max(-1e9, Math.min(1e9, xs[i] = (XT[i] - view[0]) * scale)));
   const first = rising ? Math.max(0, after(back(view[0])) - 1) : 0, end = rising ? Math.min(N, after(back(view[1])) + 2) : N;
@@ -186,7 +96,7 @@ function draw(print = 0) {
     const at = (value) => y + each - (value - low) * slope;
     const yTicks = ticks(low, high, panel.log, each / 40), real = panel.log ? [10 ** low, 10 ** high] : [low, high];
     ctx.strokeStyle = "#e2e2de"; ctx.lineWidth = 1; ctx.beginPath();
-    for (const [v] of xTicks) { const p = LEFT + ((v - view[0]) / (view[1] - view[0])) * w; ctx.moveTo(p, y); ctx.lineTo(p, y + each); }
+    for (const [v] of xTicks) { ctx.moveTo(across(v), y); ctx.lineTo(across(v), y + each); }
     for (const [v] of yTicks) { ctx.moveTo(LEFT, at(v)); ctx.lineTo(width - RIGHT, at(v)); }
     ctx.stroke();
     ctx.fillStyle = "#1c1c1c"; ctx.textAlign = "right"; ctx.textBaseline = "middle";
@@ -196,11 +106,13 @@ function draw(print = 0) {
     ctx.fillText(unit ? `${panel.name} (${unit})` : panel.name, 0, 0); ctx.restore();
     const half = (panel.traces.filter((t) => t.shown).length > 8 ? 0.5 : 0.8) * fine;
     for (const t of panel.traces) if (t.shown) {
-      trace(pixels, W, Math.round(y * fine), Math.round((y + each) * fine), xs, columns, first, end, bent(t), (y + each + low * slope) * fine, slope * fine, t.colour, t === hot ? 2.4 * half : half);
+      const rows = [Math.round(y * fine), Math.round((y + each) * fine)], zero = (y + each + low * slope) * fine;
+      const thick = t === hot ? 2.4 * half : half;
+      trace(pixels, W, ...rows, xs, columns, first, end, bent(t), zero, slope * fine, t.colour, thick);
     }
     data.measures.forEach((m, i) => {
       const t = m.at && byName.get(m.at[0]);
-      if (t && t.panel === panel && t.shown) { const v = bend([read(t, m.at[1])], panel.log)[0]; marks.push([px(m.at[1]), at(v), `${i + 1}`, m, y]); }
+      if (t && t.panel === panel && t.shown) marks.push([px(m.at[1]), at(heightOf(t, m.at[1])), `${i + 1}`, m, y]);
     });
   });
   sheet.width = W; sheet.height = H;
@@ -209,8 +121,10 @@ function draw(print = 0) {
   ctx.strokeStyle = "#6a6a66";
   for (const p of drawn) ctx.strokeRect(LEFT + 0.5, Math.round(p.y) + 0.5, w, Math.round(p.height));
   ctx.fillStyle = "#1c1c1c"; ctx.textAlign = "center"; ctx.textBaseline = "top";
-  labels(xTicks, data.axis.unit, back(view[0]), back(view[1])).forEach((text, i) => ctx.fillText(text, LEFT + ((xTicks[i][0] - view[0]) / (view[1] - view[0])) * w, height - BOTTOM + 6));
-  const xUnit = axisUnit(xTicks, data.axis.unit, back(view[0]), back(view[1]));
+  const ends = [back(view[0]), back(view[1])], xUnit = axisUnit(xTicks, data.axis.unit, ...ends);
+  labels(xTicks, data.axis.unit, ...ends).forEach((text, i) => {
+    ctx.fillText(text, across(xTicks[i][0]), height - BOTTOM + 6);
+  });
   ctx.fillText(xUnit ? `${data.axis.name} (${xUnit})` : data.axis.name, LEFT + w / 2, height - 18);
   mark(marks);
   box.dataset.drawn = (performance.now() - start).toFixed(1);
@@ -227,7 +141,8 @@ function mark(marks) { // dots numbered as in the table; the name stands beside 
     const long = `${number}  ${m.name}${marks.length > 4 ? "" : `: ${shown(m.value, m.unit, 4)}`}`;
     for (const text of [long, number]) {
       const wide = ctx.measureText(text).width + 8, left = x + 8 + wide > width - RIGHT ? x - 8 - wide : x + 8;
-      const place = [-18, 18, 0, -36, 36].map((d) => y + d).find((v) => v > top + 8 && taken.every(([a, b, c]) => left > b || left + wide < a || Math.abs(c - v) > 16));
+      const free = (v) => taken.every(([a, b, c]) => left > b || left + wide < a || Math.abs(c - v) > 16);
+      const place = [-18, 18, 0, -36, 36].map((d) => y + d).find((v) => v > top + 8 && free(v));
       if (place === undefined) continue;
       taken.push([left, left + wide, place]);
       ctx.fillStyle = "rgba(255,255,255,.85)"; ctx.fillRect(left, place - 8, wide, 16);
@@ -251,18 +166,24 @@ function overlay() {
     top2d.strokeStyle = top2d.fillStyle = "#333";
     top2d.setLineDash(name === "A" ? [] : [5, 3]);
     top2d.beginPath(); top2d.moveTo(x, TOP - 4); top2d.lineTo(x, height - BOTTOM); top2d.stroke(); top2d.setLineDash([]);
-    top2d.fillRect(x - 9, 2, 18, 16); top2d.fillStyle = "#fff"; top2d.textAlign = "center"; top2d.textBaseline = "middle"; top2d.fillText(name, x, 11);
+    top2d.fillRect(x - 9, 2, 18, 16);
+    top2d.fillStyle = "#fff"; top2d.textAlign = "center"; top2d.textBaseline = "middle";
+    top2d.fillText(name, x, 11);
     for (const t of data.traces) if (t.shown && (t === hot || t.panel.traces.length < 30)) {
-      const v = bend([read(t, cursors[name])], t.panel.log)[0], y = t.panel.y + ((t.panel.high - v) / (t.panel.high - t.panel.low)) * t.panel.height;
-      if (y >= t.panel.y && y <= t.panel.y + t.panel.height) { top2d.fillStyle = `rgb(${t.colour})`; top2d.beginPath(); top2d.arc(x, y, 3, 0, 7); top2d.fill(); }
+      const y = rowOf(t.panel, heightOf(t, cursors[name]));
+      if (!(y >= t.panel.y && y <= t.panel.y + t.panel.height)) continue;
+      top2d.fillStyle = `rgb(${t.colour})`; top2d.beginPath(); top2d.arc(x, y, 3, 0, 7); top2d.fill();
     }
   }
   if (rubber) { top2d.fillStyle = "rgba(0,84,138,.15)"; top2d.fillRect(...rubber); }
   if (tip) {
     top2d.font = '12px "Helvetica Neue", Arial, "Liberation Sans", sans-serif';
-    const wide = top2d.measureText(tip[2]).width + 10, left = Math.min(tip[0] + 10, width - wide - 2), y = Math.max(tip[1] - 22, 2);
-    top2d.fillStyle = "#fff"; top2d.strokeStyle = "#6a6a66"; top2d.fillRect(left, y, wide, 18); top2d.strokeRect(left + 0.5, y + 0.5, wide, 18);
-    top2d.fillStyle = "#000"; top2d.textAlign = "left"; top2d.textBaseline = "middle"; top2d.fillText(tip[2], left + 5, y + 10);
+    const wide = top2d.measureText(tip[2]).width + 10;
+    const left = Math.min(tip[0] + 10, width - wide - 2), y = Math.max(tip[1] - 22, 2);
+    top2d.fillStyle = "#fff"; top2d.strokeStyle = "#6a6a66";
+    top2d.fillRect(left, y, wide, 18); top2d.strokeRect(left + 0.5, y + 0.5, wide, 18);
+    top2d.fillStyle = "#000"; top2d.textAlign = "left"; top2d.textBaseline = "middle";
+    top2d.fillText(tip[2], left + 5, y + 10);
   }
 }
 function put(cell, value, unit) {
@@ -272,7 +193,11 @@ function put(cell, value, unit) {
 }
 function readings() {
   const { A, B } = cursors, unit = data.axis.unit;
-  for (const name of ["A", "B"]) { const field = byId(name); if (document.activeElement !== field) field.value = shown(cursors[name], unit, 7); field.dataset.value = String(cursors[name]); }
+  for (const name of ["A", "B"]) {
+    const field = byId(name);
+    if (document.activeElement !== field) field.value = shown(cursors[name], unit, 7);
+    field.dataset.value = String(cursors[name]);
+  }
   put(byId("difference"), B - A, unit);
   byId("rate").textContent = unit === "s" && B !== A ? `1/(B \u2212 A) = ${shown(1 / (B - A), "Hz")}` : "";
   for (const t of data.traces) {
@@ -289,7 +214,10 @@ function place(name, x) {
 }
 
 // --- mouse and keys ---------------------------------------------------------------------------------------------------
-const inside = (e) => { const r = over.getBoundingClientRect(), f = width / r.width; return [(e.clientX - r.left) * f, (e.clientY - r.top) * f]; };
+function inside(e) {
+  const r = over.getBoundingClientRect(), f = width / r.width;
+  return [(e.clientX - r.left) * f, (e.clientY - r.top) * f];
+}
 const panelAt = (y) => { const all = seen(); return all.find((p) => y <= p.y + p.height + GAP / 2) ?? all[all.length - 1]; };
 const cursorAt = (x) => ["A", "B"].find((name) => Math.abs(px(cursors[name]) - x) < 6);
 function zoomX(factor, p = (LEFT + width - RIGHT) / 2) {
@@ -323,8 +251,10 @@ over.addEventListener("pointermove", (e) => {
       return;
     }
     const tall = Math.abs(y - press.y) > 20, wide = Math.abs(x - press.x) > 6 || !tall, p = press.panel;
-    const left = wide ? Math.max(LEFT, Math.min(x, press.x)) : LEFT, right = wide ? Math.min(width - RIGHT, Math.max(x, press.x)) : width - RIGHT;
-    const upper = tall ? Math.max(p.y, Math.min(y, press.y)) : p.y, lower = tall ? Math.min(p.y + p.height, Math.max(y, press.y)) : p.y + p.height;
+    const left = wide ? Math.max(LEFT, Math.min(x, press.x)) : LEFT;
+    const right = wide ? Math.min(width - RIGHT, Math.max(x, press.x)) : width - RIGHT;
+    const upper = tall ? Math.max(p.y, Math.min(y, press.y)) : p.y;
+    const lower = tall ? Math.min(p.y + p.height, Math.max(y, press.y)) : p.y + p.height;
     rubber = [left, upper, right - left, lower - upper];
     press.box = { wide, tall };
   } else {
@@ -335,9 +265,13 @@ over.addEventListener("pointermove", (e) => {
 });
 over.addEventListener("pointerup", (e) => {
   if (!press) return;
-  const [x, y] = inside(e), { cursor, pan, panel, box } = press, moved = Math.hypot(x - press.x, y - press.y) > 4, area = rubber;
+  const [x, y] = inside(e), { cursor, pan, panel, box } = press, area = rubber;
+  const moved = Math.hypot(x - press.x, y - press.y) > 4;
   press = rubber = null;
-  if (!moved) { if (!cursor && x >= LEFT && x <= width - RIGHT) place(e.shiftKey ? "B" : "A", atPx(x)); return overlay(); }
+  if (!moved) {
+    if (!cursor && x >= LEFT && x <= width - RIGHT) place(e.shiftKey ? "B" : "A", atPx(x));
+    return overlay();
+  }
   if (cursor || pan || !area) return overlay();
   if (box.tall) {
     const value = (p) => panel.high - ((p - panel.y) / panel.height) * (panel.high - panel.low);
@@ -361,7 +295,7 @@ function nearest(x, y) { // names the trace under the pointer
   let best = 10, found = null;
   if (x < LEFT || x > width - RIGHT) return;
   for (const t of p.traces) if (t.shown) {
-    const v = bend([read(t, at)], p.log)[0], d = Math.abs(p.y + ((p.high - v) / (p.high - p.low)) * p.height - y);
+    const d = Math.abs(rowOf(p, heightOf(t, at)) - y);
     if (d < best) { best = d; found = t; }
   }
   if (found) tip = [x, y, `${found.name}  ${shown(read(found, at), found.unit, 5)} at ${shown(at, data.axis.unit, 5)}`];
@@ -378,10 +312,17 @@ document.addEventListener("keydown", (e) => {
   else return;
   e.preventDefault();
 });
-for (const name of ["A", "B"]) byId(name).addEventListener("change", (e) => { e.target.blur(); place(name, entered(e.target.value)); readings(); });
+for (const name of ["A", "B"]) {
+  byId(name).addEventListener("change", (e) => { e.target.blur(); place(name, entered(e.target.value)); readings(); });
+}
 
 // --- list of traces ---------------------------------------------------------------------------------------------------
-const make = (tag, parent, text) => { const e = document.createElement(tag); if (text !== undefined) e.textContent = text; parent.append(e); return e; };
+function make(tag, parent, text = "") {
+  const e = document.createElement(tag);
+  e.textContent = text;
+  parent.append(e);
+  return e;
+}
 const body = byId("traces");
 function toggle(t, on) { t.shown = t.box.checked = on; t.row.classList.toggle("off", !on); }
 const changed = () => { redraw(); readings(); };
@@ -427,7 +368,12 @@ data.measures.forEach((m, i) => {
   const where = make("td", row);
   if (m.at) {
     const button = make("button", where, `${m.at[0]} at ${shown(m.at[1], data.axis.unit, 5)}`);
-    button.addEventListener("click", () => { const t = byName.get(m.at[0]); if (t) toggle(t, true); place("A", m.at[1]); changed(); });
+    button.addEventListener("click", () => {
+      const t = byName.get(m.at[0]);
+      if (t) toggle(t, true);
+      place("A", m.at[1]);
+      changed();
+    });
   }
 });
 byId("measured").hidden = !data.measures.length;

@@ -1,8 +1,9 @@
 """Traces over one axis as a page to look into: one HTML file that opens offline and loads nothing.
 
 Zoom, two cursors with differences, search, toggles, logarithmic axes, measures marked. Values are stored as float64, so
-that cursors read what NumPy reads. Drawn by our own script (wave_page.js), which fills columns of pixels: plotly took
-20 s to open 500 traces of 5,000 points and 1.4 to 3 s a zoom in headless Chromium, its WebGL traces never opened.
+that cursors read what NumPy reads. Drawn by our own scripts (wave_draw.js, wave_page.js), which fill columns of pixels:
+plotly took 20 s to open 500 traces of 5,000 points and 1.4 to 3 s a zoom in headless Chromium, its WebGL traces did not
+open within a minute.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def wave_page(
         "axis": html.escape(name),
         # Names may hold anything: no tag ends the script early.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
-        "script": (folder / "wave_page.js").read_text(encoding="utf-8"),
+        "script": "".join((folder / f"wave_{part}.js").read_text(encoding="utf-8") for part in ("draw", "page")),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda mark: pieces[mark[1]], page)
 
