@@ -39,18 +39,20 @@ def array_deck(
 
 
 @lru_cache(maxsize=16)
-def _session_text(topology: Topology, m: int, n: int, spec: Spec, conditions: Conditions) -> str:
+def _session_text(
+    topology: Topology, m: int, n: int, spec: Spec, conditions: Conditions, more: tuple[str, ...] = ()
+) -> str:
     """One deck for all realisations of a technology and size: every cell at the floor, every input at rest."""
     rest = spec.replace(programming={"model": "ideal"}, opamp={"offset_sigma": 0.0}, inverter={"mismatch_sigma": 0.0})
     r = realise(np.zeros((m, n)), rest, Key(0))
     zero = np.zeros(topology.drive(m, n).shape[1])
     title = f"{topology.name.upper()} {m}x{n}, altered in a session"
-    return deck_text(array_deck(topology, spec, r, zero, title=title, conditions=conditions))
+    return deck_text(array_deck(topology, spec, r, zero, title=title, conditions=conditions), more)
 
 
-def loaded(topology: Topology, deck: Deck) -> Session:
-    """The process's session with this deck's circuit in it. Raises NgspiceError."""
-    session = session_for(_session_text(topology, *deck.realisation.g_pos.shape, deck.spec, deck.conditions))
+def loaded(topology: Topology, deck: Deck, *more: str) -> Session:
+    """The process's session with this deck's circuit in it, and `more` lines. Raises NgspiceError."""
+    session = session_for(_session_text(topology, *deck.realisation.g_pos.shape, deck.spec, deck.conditions, more))
     session.alter(alterations(deck))
     return session
 

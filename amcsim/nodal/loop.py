@@ -311,7 +311,12 @@ class LoopModel:
         norm = np.linalg.norm(u[: self.answers], axis=0)
         outside = error > tolerance * np.where(norm > 0, norm, 1.0)
         last = np.where(outside.any(axis=0), outside.shape[0] - 1 - np.argmax(outside[::-1], axis=0), 0)
-        settled: F64 = np.where(outside.any(axis=0), times[np.minimum(last + 1, times.size - 1)], 0.0)
+        after, column = np.minimum(last + 1, times.size - 1), np.arange(u.shape[1])
+        # decaying exponentials are straight in the logarithm: to 1e-4 between instants that lie 2 % apart
+        level = np.log(np.maximum(error, 1e-300) / (tolerance * np.where(norm > 0, norm, 1.0)))
+        drop = np.maximum(level[last, column] - level[after, column], 1e-300)
+        share = np.minimum(level[last, column] / drop, 1.0)
+        settled: F64 = np.where(outside.any(axis=0), times[last] + share * (times[after] - times[last]), 0.0)
         return settled
 
 

@@ -38,7 +38,7 @@ def test_settling_of_an_array_is_that_of_the_linear_step_response() -> None:
     ratio = np.linalg.norm(both[:3, 0]) / np.linalg.norm(both[:3, 0] - both[:3, 1])
     wanted = model.settling_time(both[:, :1] - both[:, 1:], 0.01 * float(ratio))[0] + 5e-9
     found = step(INV, PKU, R, B, stop=6e-6).measures
-    assert found["settling"].value == pytest.approx(wanted, rel=0.02)
+    assert found["settling"].value == pytest.approx(wanted, rel=0.002)
     assert found["slew_limited"].value == 0.0
 
 
