@@ -48,7 +48,7 @@ const rowOf = (p, v) => p.y + ((p.high - v) / (p.high - p.low)) * p.height;
 // --- view -------------------------------------------------------------------------------------------------------------
 const plot = byId("plot"), over = byId("over"), ctx = plot.getContext("2d"), top2d = over.getContext("2d");
 const sheet = document.createElement("canvas");
-let view = null, width = 0, height = 0, hot = null, pending = 0;
+let view = null, width = 0, height = 0, hot = null, pending = 0, rest = 0;
 const cursors = { A: NaN, B: NaN };
 let last = "A";
 const whole = () => { const [a, b] = extent(XT) ?? [0, 1]; return a < b ? [a, b] : [a - 0.5, a + 0.5]; };
@@ -66,8 +66,9 @@ function fit(panel) { // the range of y that shows all of what is shown
   const room = 0.06 * (high - low) || 0.1 * Math.abs(high) || 0.5;
   return [low - room, high + room];
 }
-function draw(print = 0) {
+function draw(print = 0, quick = false) {
   pending = 0;
+  clearTimeout(rest);
   const start = performance.now(), drawn = seen(), box = plot.parentElement, ratio = print || window.devicePixelRatio || 1;
   width = print ? 700 : Math.max(420, box.clientWidth);
   const room = print ? 520 : window.innerHeight - box.getBoundingClientRect().top - window.scrollY - 24;
@@ -83,36 +84,38 @@ function draw(print = 0) {
   ctx.fillStyle = "#fff"; ctx.fillRect(0, 0, width, height);
   ctx.font = '12px "Helvetica Neue", Arial, "Liberation Sans", sans-serif';
   const each = (height - TOP - BOTTOM - GAP * (drawn.length - 1)) / drawn.length, w = width - LEFT - RIGHT;
-  const count = data.traces.filter((t) => t.shown).length, fine = print || (count * w < 1e5 ? 2 : 1) * ratio;
+  const columns = w * data.traces.filter((t) => t.shown).length, heavy = columns > 2e5;
+  const fine = print || (columns < 1e5 ? 2 : heavy && quick ? 0.5 : 1) * ratio; // pixels of the sheet for one of the page
+  if (heavy && quick) rest = setTimeout(() => draw(), 200);
   const W = Math.round(w * fine), H = Math.round(height * fine);
   const image = new ImageData(W, H), pixels = new Uint32Array(image.data.buffer);
-  const xs = new Float64Array(N), columns = new Int32Array(N), scale = W / (view[1] - view[0]);
-  for (let i = 0; i < N; i++) columns[i] = Math.floor(Math.max(-1e9, Math.min(1e9, xs[i] = (XT[i] - view[0]) * scale)));
+  const xs = new Float64Array(N), at = new Int32Array(N), scale = W / (view[1] - view[0]);
+  for (let i = 0; i < N; i++) at[i] = Math.floor(Math.max(-1e9, Math.min(1e9, xs[i] = (XT[i] - view[0]) * scale)));
   const first = rising ? Math.max(0, after(back(view[0])) - 1) : 0, end = rising ? Math.min(N, after(back(view[1])) + 2) : N;
   const xTicks = ticks(view[0], view[1], logX, w / 80), marks = [];
   drawn.forEach((panel, k) => {
     const y = TOP + k * (each + GAP), [low, high] = fit(panel), slope = each / (high - low);
     Object.assign(panel, { y, height: each, low, high });
-    const at = (value) => y + each - (value - low) * slope;
+    const down = (value) => y + each - (value - low) * slope;
     const yTicks = ticks(low, high, panel.log, each / 40), real = panel.log ? [10 ** low, 10 ** high] : [low, high];
     ctx.strokeStyle = "#e2e2de"; ctx.lineWidth = 1; ctx.beginPath();
     for (const [v] of xTicks) { ctx.moveTo(across(v), y); ctx.lineTo(across(v), y + each); }
-    for (const [v] of yTicks) { ctx.moveTo(LEFT, at(v)); ctx.lineTo(width - RIGHT, at(v)); }
+    for (const [v] of yTicks) { ctx.moveTo(LEFT, down(v)); ctx.lineTo(width - RIGHT, down(v)); }
     ctx.stroke();
     ctx.fillStyle = "#1c1c1c"; ctx.textAlign = "right"; ctx.textBaseline = "middle";
-    labels(yTicks, panel.unit, ...real).forEach((text, i) => ctx.fillText(text, LEFT - 6, at(yTicks[i][0])));
+    labels(yTicks, panel.unit, ...real).forEach((text, i) => ctx.fillText(text, LEFT - 6, down(yTicks[i][0])));
     ctx.save(); ctx.translate(14, y + each / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = "center";
     const unit = axisUnit(yTicks, panel.unit, ...real);
     ctx.fillText(unit ? `${panel.name} (${unit})` : panel.name, 0, 0); ctx.restore();
-    const half = (panel.traces.filter((t) => t.shown).length > 8 ? 0.5 : 0.8) * fine;
+    const half = Math.max(0.5, (panel.traces.filter((t) => t.shown).length > 8 ? 0.5 : 0.8) * fine);
     for (const t of panel.traces) if (t.shown) {
       const rows = [Math.round(y * fine), Math.round((y + each) * fine)], zero = (y + each + low * slope) * fine;
       const thick = t === hot ? 2.4 * half : half;
-      trace(pixels, W, ...rows, xs, columns, first, end, bent(t), zero, slope * fine, t.colour, thick);
+      trace(pixels, W, ...rows, xs, at, first, end, bent(t), zero, slope * fine, t.colour, thick);
     }
     data.measures.forEach((m, i) => {
       const t = m.at && byName.get(m.at[0]);
-      if (t && t.panel === panel && t.shown) marks.push([px(m.at[1]), at(heightOf(t, m.at[1])), `${i + 1}`, m, y]);
+      if (t && t.panel === panel && t.shown) marks.push([px(m.at[1]), down(heightOf(t, m.at[1])), `${i + 1}`, m, y]);
     });
   });
   sheet.width = W; sheet.height = H;
@@ -151,7 +154,7 @@ function mark(marks) { // dots numbered as in the table; the name stands beside 
     }
   }
 }
-const redraw = () => { pending ||= requestAnimationFrame(() => draw()); };
+const redraw = () => { pending ||= requestAnimationFrame(() => draw(0, true)); }; // coarse while many traces move
 
 // --- cursors and their readings ---------------------------------------------------------------------------------------
 let rubber = null, tip = null;

@@ -2,8 +2,8 @@
 
 Zoom, two cursors with differences, search, toggles, logarithmic axes, measures marked. Values are stored as float64, so
 that cursors read what NumPy reads. Drawn by our own scripts (wave_draw.js, wave_page.js), which fill columns of pixels:
-plotly took 20 s to open 500 traces of 5,000 points and 1.4 to 3 s a zoom in headless Chromium, its WebGL traces did not
-open within a minute.
+500 traces of 5,000 points open in 0.8 s and zoom in 20 to 60 ms in headless Chromium. (plotly took 20 s and 1.4 to 3 s;
+its WebGL traces did not open within a minute.)
 """
 
 from __future__ import annotations

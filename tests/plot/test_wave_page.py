@@ -265,20 +265,27 @@ def test_it_prints_on_one_page(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_five_hundred_traces_of_five_thousand_points_zoom_without_stutter(browser: Browser, tmp_path: Path) -> None:
-    """A redraw takes 30 to 60 ms of one core; the bounds leave room for a machine that others use, too."""
+    """A redraw takes 20 to 60 ms of the page's thread, all points looked at; counted is its own time on the core."""
     walk = np.random.default_rng(0).normal(size=(500, 5000)).cumsum(axis=1)
     x = np.linspace(0.0, 1e-3, 5000)
-    page = Page(
-        browser, tmp_path, ("time", "s", x, False), {f"v(x{i})": (w, "V", False, True) for i, w in enumerate(walk)}
-    )
-    assert browser.run("performance.now()") < 10e3
+    browser("Performance.enable", timeDomain="threadTicks")
+
+    def busy() -> float:
+        found = {m["name"]: m["value"] for m in browser("Performance.getMetrics")["metrics"]}
+        return float(found["TaskDuration"])
+
+    start = busy()
+    traces = {f"v(x{i})": (w, "V", False, True) for i, w in enumerate(walk)}
+    page = Page(browser, tmp_path, ("time", "s", x, False), traces)
+    assert busy() - start < 4.0
     times = []
     for k in range(12):
+        start = busy()
         browser.mouse("mouseWheel", page.at(0.5e-3) if k == 0 else 400, page.top + 200, deltaX=0, deltaY=-150)
         browser.frame()
-        times.append(float(browser.run("document.getElementById('screen').dataset.drawn")))
+        times.append(busy() - start)
     assert np.ptp(page.data("range")) < 0.1 * x[-1]
-    assert np.median(times) < 200.0
+    assert np.median(times) < 0.1
     browser.click(page.at(np.mean(page.data("range"))), page.top + 100)
     a = page.cursor("A")
     assert page.reading("v(x499)")[0] == pytest.approx(np.interp(a, x, walk[499]), rel=1e-12)
