@@ -42,8 +42,9 @@ def ac(
     """Answers over frequency, each in dB (V/V) and deg, per volt at the inputs.
 
     The inputs swing together along b, (inputs,), with norm 1 V; or input `only` alone by 1 V. Measures: `gain`,
-    `bandwidth` (-3 dB) and `peaking` (dB above the low-frequency level) of the answers' norm, each with the name of an answer behind for that one alone: `bandwidth_x0`. Infinite bandwidth lies beyond `stop`.
-    Raises AnalysisError, NgspiceError, ValueError.
+    `bandwidth` (-3 dB) and `peaking` (dB above the low-frequency level) of the answers' norm, each with the name of an
+    answer behind for that one alone: `bandwidth_x0`. Infinite bandwidth lies beyond `stop`. Raises AnalysisError,
+    NgspiceError, ValueError.
     """
     problem = Problem(topology, spec, r, b, conditions)
     backend = problem.backend(backend)
