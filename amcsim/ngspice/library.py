@@ -192,8 +192,10 @@ class Library(NgSpiceShared):
                 return float(data.vecsa[self._places[name]].creal)
 
             try:
-                for instant in self._external.accepted(read("time"), read):
-                    self._ngspice_shared.ngSpice_SetBkpt(instant)
+                now = read("time")
+                for instant in self._external.accepted(now, read):
+                    if not (instant > now and self._ngspice_shared.ngSpice_SetBkpt(instant)):
+                        raise NgspiceError(f"no step can end at {instant!r} s, asked for at {now!r} s")
             except BaseException as error:  # noqa: BLE001 (raised again when C has returned)
                 self._failure = error
         return 0

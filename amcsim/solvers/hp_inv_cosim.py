@@ -107,13 +107,15 @@ class HpInvRun:
         return tuple(int(k) + 1 for k in np.flatnonzero(~(self.settling_errors <= self.tolerance)))
 
     @property
+    def volts_from_solver(self) -> F64:
+        """(passes,): largest |x - x of HpInv| in volts of the outputs in that pass's range."""
+        off = np.abs(np.array([p.x for p in self.passes]) - self.solver_x).max(axis=1)
+        return np.asarray(off * np.abs([p.unit for p in self.passes]))
+
+    @property
     def steps_from_solver(self) -> F64 | None:
-        """(passes,): largest |x - x of HpInv| in ADC steps of that pass; None for an ideal ADC."""
-        if self.adc.bits is None:
-            return None
-        steps = np.array([self.adc.step / abs(p.unit) for p in self.passes])
-        off: F64 = np.abs(np.array([p.x for p in self.passes]) - self.solver_x).max(axis=1) / steps
-        return off
+        """The same in ADC steps; None for an ideal ADC."""
+        return None if self.adc.bits is None else self.volts_from_solver / self.adc.step
 
     def result(self, title: str) -> Result:
         """Waveforms with the residual after each pass; each pass is marked where it was read."""
@@ -133,11 +135,11 @@ class HpInvRun:
 
     def as_dict(self) -> dict[str, Any]:
         """What JSON holds of it."""
-        off = self.steps_from_solver
         extras: Mapping[str, Any] = {
             "settling_error": self.settling_errors,
             "code_error": self.code_errors,
-            "steps_from_solver": off,
+            "volts_from_solver": self.volts_from_solver,
+            "steps_from_solver": self.steps_from_solver,
         }
         rows = [
             {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from amcsim._types import F64
-from amcsim.analysis.cosim import Converter, Cosimulation, Drive, cosimulate
+from amcsim.analysis.cosim import Converter, Cosimulation, Drive, Scripted, cosimulate
 from amcsim.ngspice.messages import NgspiceError
 
 RC = "RC\nVin drive 0 dc 0 pulse(0 5 0 1n 1n 1 2)\nR1 drive out 1k\nC1 out 0 100p\n.options reltol=1e-5\n.end\n"
@@ -53,6 +54,18 @@ def test_it_ends_at_the_last_sample_or_at_stop() -> None:
     cut = run(Halving(), stop=2e-6)
     assert len(cut.samples) == 3
     assert cut.time[-1] == pytest.approx(2e-6)
+
+
+def test_a_generator_is_a_controller() -> None:
+    read: list[float] = []
+
+    def staircase() -> Generator[Drive, F64, None]:
+        for volts in (0.5, 1.0):
+            read.extend((yield Drive(np.array([volts]), 1e-6)))
+
+    found = run(Scripted(staircase()))
+    np.testing.assert_allclose(read, [0.5, 1.0], rtol=0, atol=1e-4)
+    assert [sample.time for sample in found.samples] == pytest.approx([0.0, 1e-6, 2e-6], abs=1e-13)
 
 
 def test_converters_stand_between_controller_and_circuit() -> None:

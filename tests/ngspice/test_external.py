@@ -93,3 +93,13 @@ def test_an_unknown_vector_is_the_controllers_error(session: Session) -> None:
 
     with pytest.raises(NgspiceError, match="no vector 'nowhere' among those saved"):
         session.tran(20e-9, 1e-6, ["v(out)"], external=Lost())
+
+
+@pytest.mark.parametrize("instant", [0.0, -1.0, float("nan")])
+def test_an_instant_that_is_not_ahead_is_refused(session: Session, instant: float) -> None:
+    class Backwards(Halving):
+        def accepted(self, time: float, read: Callable[[str], float]) -> Iterable[float]:
+            return (instant,)
+
+    with pytest.raises(NgspiceError, match="no step can end at"):
+        session.tran(20e-9, 1e-6, ["v(out)"], external=Backwards())
