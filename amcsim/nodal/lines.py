@@ -1,6 +1,6 @@
-"""Linear cells behind resistive wires, solved by running sums along the lines: no matrix, no factorisation.
+"""Linear cells behind resistive wires, by the structure of their lines.
 
-The currents I of the cells, conductances g, under bit-line drivers V and sense nodes v solve
+For a few right-hand sides, `cell_currents`: running sums, no matrix, no factorisation. The currents I of the cells, conductances g, under bit-line drivers V and sense nodes v solve
 
     (diag(1/g) + R_w) I = V(column) - v(row),
 
@@ -9,6 +9,10 @@ from k on, that drop is a running sum of running sums, O(1) a cell. The matrix i
 condition (scaled by its diagonal) of the order of R g n^2, 20 for 256 cells of 220 uS at 2 ohm: conjugate gradients
 take tens of steps. The bound on the error is that of the residual in the energy norm: the smallest eigenvalue of the
 scaled matrix is at least min (1/g)/(1/g + diag R_w).
+
+For all of them, `port_admittance`: the bit-line of a column leaves a matrix between the source-lines there, -K_c s + k_c V;
+source-line segments g_s join the columns, and block elimination from the far end, D_c = K_c + (1 + D_c+1/g_s)^-1 D_c+1,
+costs a few dense products a column, O(m^4) for m by m cells, without the cancellation of g_s against itself.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import numpy as np
 from amcsim._types import F64
 from amcsim.specs import WireSpec
 
-__all__ = ["CellCurrents", "LinesNotConverged", "cell_currents"]
+__all__ = ["CellCurrents", "LinesNotConverged", "cell_currents", "port_admittance"]
 
 
 class LinesNotConverged(RuntimeError):
@@ -101,6 +105,78 @@ def cell_currents(
     currents = np.moveaxis(solution.reshape(m, k, 2, n), (1, 2), (3, 0))
     residual = drive - apply(solution)
     return CellCurrents(currents, taken, bound(_dots(residual, residual / diagonal), solution).ravel())
+
+
+def port_admittance(wire: WireSpec, g: F64) -> F64:
+    """Y at the bit-line drivers of both arrays and the sense nodes, (2n + m, 2n + m), S: currents into the arrays.
+
+    g: conductances of the cells, access devices included, (2, m, n), S.
+    """
+    _, m, n = g.shape
+    if wire.layout == "shared":
+        return _chain(wire, np.concatenate([g[0], g[1]], axis=1))
+    total = np.zeros((2 * n + m, 2 * n + m))
+    senses = np.arange(2 * n, 2 * n + m)
+    for array in (0, 1):
+        ports = np.concatenate([np.arange(array * n, (array + 1) * n), senses])
+        total[np.ix_(ports, ports)] += _chain(wire, g[array])
+    return total
+
+
+def _chain(wire: WireSpec, g: F64) -> F64:
+    """Y of one array, g (m, columns): drivers of its bit-lines, then its sense nodes."""
+    m, columns = g.shape
+    between, drive, own = _bit_lines(wire, g)
+    y = np.zeros((columns + m, columns + m))
+    if wire.sl_resistance == 0:
+        y[:columns, :columns] = np.diag(own)
+        y[:columns, columns:] = -drive
+        y[columns:, :columns] = -drive.T
+        y[columns:, columns:] = between.sum(axis=0)
+        return y
+    segment, one = 1.0 / wire.sl_resistance, np.eye(m)
+    # from the far end: what a column sees beyond its segment, and what all drivers there send towards it
+    seen, sent = np.empty((columns, m, m)), np.zeros((columns, m, columns))
+    far, coming = np.zeros((m, m)), np.zeros((m, columns))
+    for c in range(columns - 1, -1, -1):
+        d = between[c] + far
+        coming[:, c] = drive[c]
+        seen[c] = np.linalg.inv(segment * one + d)
+        sent[c] = coming
+        far, coming = segment * seen[c] @ d, segment * seen[c] @ coming
+    # and back: the source-lines' voltages per volt at each port
+    s = np.concatenate([np.zeros((m, columns)), one], axis=1)
+    for c in range(columns):
+        s *= segment
+        s[:, :columns] += sent[c]
+        s = seen[c] @ s
+        if c == 0:
+            y[columns:] = -segment * s
+        y[c] = -drive[c] @ s
+    y[np.arange(columns), np.arange(columns)] += own
+    y[columns:, columns:] += segment * one
+    return y
+
+
+def _bit_lines(wire: WireSpec, g: F64) -> tuple[F64, F64, F64]:
+    """By column: K (columns, m, m) and k (columns, m) of the currents -K s + k V into the source-lines, S, and the
+    drivers' own conductances, (columns,), S.
+    """
+    m, columns = g.shape
+    cells, row = g.T, np.arange(m)
+    if wire.bl_resistance == 0:
+        between = np.zeros((columns, m, m))
+        between[:, row, row] = cells
+        return between, cells.copy(), cells.sum(axis=1)
+    segment = 1.0 / wire.bl_resistance
+    line = np.zeros((columns, m, m))
+    line[:, row, row] = cells + segment * (1.0 + (row < m - 1))
+    line[:, row[1:], row[:-1]] = line[:, row[:-1], row[1:]] = -segment
+    inverse = np.linalg.inv(line)
+    between = -cells[:, :, None] * inverse * cells[:, None, :]
+    between[:, row, row] += cells
+    own: F64 = np.asarray(segment - segment**2 * inverse[:, 0, 0], dtype=np.float64)
+    return between, cells * inverse[:, :, 0] * segment, own
 
 
 _RENEW = 50

@@ -200,10 +200,8 @@ class _Run:
             self.hurt.clear()  # what one array was before
         else:
             array = self.handle.arrays[leaf]
-        if leaf in self.hurt and self.hurt[leaf].any():
-            answer = self._written_again(array, b, leaf)
-        else:
-            answer = array.solve(b)
+        hurt = leaf in self.hurt and self.hurt[leaf].any()
+        answer = self._written_again(array, b, leaf) if hurt else array.solve(b)
         self.hurt[leaf] = answer.disturbed
         self.counts += answer.counts
         self.iterations = self.iterations + answer.iterations

@@ -114,7 +114,7 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     g = law.conductance(devices)
     n = len(g)
     flat = Realisation(*(part.reshape(n, *part.shape[len(batch) :]) for part in vars(r).values()))
-    currents = transfer(INV, spec, g.reshape(n, 2, m, m))
+    currents = transfer(spec, g.reshape(n, 2, m, m))
     # currents of summing node i per volt on bit-line j of each array, and per volt on summing node k
     to_pos, to_neg, within = currents[..., :m], currents[..., m : 2 * m], currents[..., 2 * m :]
     within[:, np.arange(m), np.arange(m)] += spec.g_unit

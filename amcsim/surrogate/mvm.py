@@ -94,7 +94,7 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> MvmArray:
     law = surrogate.cell
     g = law.conductance(devices)
     flat = Realisation(*(part.reshape(-1, *part.shape[len(batch) :]) for part in vars(r).values()))
-    currents = transfer(MVM, spec, g)
+    currents = transfer(spec, g)
     within = currents[..., 2 * n :] + spec.g_unit * np.eye(m)
     leak = 0.0 if spec.opamp.model == "ideal" else 1.0 / surrogate.gain
     matrix = spec.g_unit * np.eye(m) + within * leak * (1.0 + surrogate.output_resistance * spec.g_unit)

@@ -13,10 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from amcsim._types import F64
-from amcsim.nodal.ports import reduce_to_ports
-from amcsim.realisation import Realisation
+from amcsim.nodal.lines import port_admittance
 from amcsim.specs import Spec
-from amcsim.topology.circuit import Topology
 
 __all__ = ["transfer"]
 
@@ -32,7 +30,7 @@ _LEAST = 16
 """Arrays handled at a time, at least: R_w itself is read once for all of them."""
 
 
-def transfer(topology: Topology, spec: Spec, g: F64) -> F64:
+def transfer(spec: Spec, g: F64) -> F64:
     """Currents out of the summing nodes' wires per volt, (N, m, 2n + m), S: on the n bit-lines of G+, of G-, and (with
     the opposite sign: current into the array) on the m summing nodes; input and feedback resistors are left out.
 
@@ -42,11 +40,11 @@ def transfer(topology: Topology, spec: Spec, g: F64) -> F64:
     cells, wire = 2 * m * n, spec.wire
     wired = wire.bl_resistance > 0 or wire.sl_resistance > 0
     if wired and cells > _MANY:
-        return np.stack([_eliminated(topology, spec, one) for one in g])
+        return np.stack([_eliminated(spec, one) for one in g])
     shared, longest = _wires(m, n, wire.layout, wire.bl_resistance, wire.sl_resistance)
     norm = longest * float(g.max())
     if norm > _SMALL:
-        return np.stack([_eliminated(topology, spec, one) for one in g])
+        return np.stack([_eliminated(spec, one) for one in g])
     flat, sums = g.reshape(count, cells), _sums(m, n)
     rows = np.ascontiguousarray(sums[:, 2 * n :].T)[:, None, :]
     total = np.empty((m, count, 2 * n + m))
@@ -64,14 +62,10 @@ def transfer(topology: Topology, spec: Spec, g: F64) -> F64:
     return np.ascontiguousarray(np.swapaxes(total, 0, 1))
 
 
-def _eliminated(topology: Topology, spec: Spec, g: F64) -> F64:
-    """The same of one array, g (2, m, n), by the nodal room."""
-    _, m, n = g.shape
-    network = topology.network(m, n, spec)
-    bit_lines = ("x", "xn") if topology.name == "inv" else ("in",)
-    r = Realisation(g[0], g[1], np.zeros(m), np.zeros(n), np.ones(n))
-    y = reduce_to_ports(network, spec, r, 0.0, (*bit_lines, "sl")).conductance
-    rows = y[2 * n :].copy()
+def _eliminated(spec: Spec, g: F64) -> F64:
+    """The same of one array, g (2, m, n), line by line."""
+    n = g.shape[2]
+    rows = port_admittance(spec.wire, g)[2 * n :]
     rows[:, : 2 * n] *= -1.0
     return rows
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from amcsim._types import F64
-from amcsim.nodal.lines import LinesNotConverged, cell_currents
+from amcsim.nodal.lines import LinesNotConverged, cell_currents, port_admittance
 from amcsim.nodal.ports import reduce_to_ports
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec, WireSpec
@@ -38,6 +38,23 @@ def test_it_equals_the_elimination_of_all_nodes(
     into = y[2 * n :] @ np.concatenate([*drivers, senses])
     np.testing.assert_allclose(found.sensed, -into, rtol=1e-9, atol=1e-9 * np.abs(into).max())
     assert found.error.max() <= 1e-12
+
+
+@pytest.mark.parametrize("layout", ["shared", "separate"])
+@pytest.mark.parametrize(
+    ("m", "n", "bl", "sl"), [(5, 7, 1.0, 2.0), (7, 4, 50.0, 5.0), (6, 6, 0.0, 9.0), (4, 4, 9.0, 0.0)]
+)
+def test_the_multiport_is_that_of_the_nodal_room(
+    layout: Literal["shared", "separate"], m: int, n: int, bl: float, sl: float
+) -> None:
+    """All ports, drivers' own currents included; symmetric, as wires and cells are."""
+    g, _, _ = drawn(m, n)
+    spec = Spec().replace(wire={"layout": layout, "bl_resistance": bl, "sl_resistance": sl})
+    r = Realisation(g[0], g[1], np.zeros(m), np.zeros(n), np.ones(n))
+    y = reduce_to_ports(MVM.network(m, n, spec), spec, r, 0.0, ("in", "sl")).conductance
+    found = port_admittance(spec.wire, g)
+    np.testing.assert_allclose(found, y, rtol=1e-9, atol=1e-9 * np.abs(y).max())
+    np.testing.assert_allclose(found, found.T, rtol=0, atol=1e-13)
 
 
 def test_without_wires_each_cell_stands_alone() -> None:
