@@ -1,18 +1,21 @@
 """Linear cells behind resistive wires, by the structure of their lines.
 
-For a few right-hand sides, `cell_currents`: running sums, no matrix, no factorisation. The currents I of the cells, conductances g, under bit-line drivers V and sense nodes v solve
+The currents I of the cells, conductances g, under bit-line drivers V and sense nodes v solve
 
     (diag(1/g) + R_w) I = V(column) - v(row),
 
-R_w I the voltage that wires drop on the way to each cell. Along a line whose segment k carries the current of all cells
-from k on, that drop is a running sum of running sums, O(1) a cell. The matrix is symmetric positive definite, its
-condition (scaled by its diagonal) of the order of R g n^2, 20 for 256 cells of 220 uS at 2 ohm: conjugate gradients
-take tens of steps. The bound on the error is that of the residual in the energy norm: the smallest eigenvalue of the
-scaled matrix is at least min (1/g)/(1/g + diag R_w).
+R_w I the voltage that wires drop on the way to each cell.
 
-For all of them, `port_admittance`: the bit-line of a column leaves a matrix between the source-lines there, -K_c s + k_c V;
-source-line segments g_s join the columns, and block elimination from the far end, D_c = K_c + (1 + D_c+1/g_s)^-1 D_c+1,
-costs a few dense products a column, O(m^4) for m by m cells, without the cancellation of g_s against itself.
+For a few right-hand sides, `cell_currents`. Along a line whose segment k carries the current of all cells from k on,
+the drop is a running sum of running sums, O(1) a cell: no matrix, no factorisation. The system is symmetric positive
+definite, its condition (scaled by its diagonal) of the order of R g n^2, 20 for 256 cells of 220 uS at 2 ohm: conjugate
+gradients take tens of steps. The bound on the error is that of the residual in the energy norm: the smallest eigenvalue
+of the scaled matrix is at least min (1/g)/(1/g + diag R_w).
+
+For all of them, `port_admittance`: the bit-line of a column leaves a matrix between the source-lines there,
+-K_c s + k_c V; source-line segments g_s join the columns, and block elimination from the far end,
+D_c = K_c + (1 + D_c+1/g_s)^-1 D_c+1, costs a few dense products a column, O(m^4) for m by m cells, without the
+cancellation of g_s against itself.
 """
 
 from __future__ import annotations

@@ -143,8 +143,9 @@ def answered(
 ) -> Solution:
     """The Solution of a direct solve: residual, NaN where there is no answer, a pass counted for each non-zero vector.
 
-    a (*batch, n, n), x and b (*batch, n, k); status and reason (*batch, k), ok where absent; disturbed (*batch,). An answer with NaN or
-    infinite entries becomes not_converged, unless its status already says that there is none. passes = 0 is digital.
+    a (*batch, n, n), x and b (*batch, n, k); status and reason (*batch, k), ok where absent; disturbed (*batch,), none
+    where absent. An answer with NaN or infinite entries becomes not_converged, unless its status already says that
+    there is none. passes = 0 is digital.
     """
     with np.errstate(all="ignore"):
         residual = relative_residual(a, x, b)
