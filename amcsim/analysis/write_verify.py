@@ -4,8 +4,8 @@ The controller knows the transistor's nominal law and what it reads, nothing of 
 limited by its gate: the filament grows until the device's voltage has fallen to about 1 V, so that G V0 sinh(1 V/V0)
 equals the transistor's saturation current, which names the first gate voltage; each SET's error corrects the cell's
 next one. A RESET is gradual: its drop grows by e for each 36 mV, which names the next source-line voltage. Pulses of
-both polarities, each verified: Wan et al., Nature 608, 504 (2022), Extended Data Fig. 3; levels set by the gate of a
-1T1R cell: Perez et al., Electronics 10, 1084 (2021).
+both polarities, each verified: Wan et al., Nature 608, 504 (2022), Extended Data Fig. 3; steps with verify in 1T1R
+arrays: Perez et al., Electronics 10, 1084 (2021).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Variation:
     """Standard deviation of ln(speed) from pulse to pulse (assumed)."""
     cycle_gap: float = 0.01
     """Standard deviation of the gap's random drift by one pulse, over the gap: the conductance spreads by
-    cycle_gap g/g0, 0.5 % at 220 uS and 3 % at 20 uS (assumed; that wide gaps vary most is in Guan et al., 2012)."""
+    cycle_gap g/g0, 0.5 % at 220 uS and 3 % at 20 uS (assumed; high-resistance states vary most)."""
     threshold: float = 3.2e-3
     """Standard deviation of the transistor's threshold, V: 10 mV um over sqrt(20 um 0.5 um), by Pelgrom's law
     (IEEE J. Solid-State Circuits 24, 1433) and the rule of thumb of 0.8 mV um a nanometre of oxide."""

@@ -81,8 +81,9 @@ class GapModel:
         """dg/dt at voltages v over the device (V > 0: SET), nm/s; arguments broadcast."""
         thermal = _BOLTZMANN * self.temperature(v, gap)
         bias = (self.gam0 - self.beta * (gap / self.g1) ** 3) * self.a0 / self.tox * v
-        opening = np.exp((-bias - self.ea) / thermal) * np.tanh((self.gmax - gap) / self.w)
-        closing = np.exp((bias - self.ea) / thermal) * np.tanh((gap - self.gmin) / self.w)
+        # Beyond some 1.6 V the barrier is gone; the library bounds the exponent there, and so is it here.
+        opening = np.exp(np.minimum((-bias - self.ea) / thermal, 5.0)) * np.tanh((self.gmax - gap) / self.w)
+        closing = np.exp(np.minimum((bias - self.ea) / thermal, 5.0)) * np.tanh((gap - self.gmin) / self.w)
         return np.asarray(0.5e9 * self.vel * (opening - closing), dtype=np.float64)
 
 

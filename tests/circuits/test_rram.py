@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from amcsim.access import on_resistance
-from amcsim.analysis.cells import CellBench
+from amcsim.analysis.cells import CellBench, library_text
 from amcsim.device.gap import gap_model
+from amcsim.ngspice import Session
 from amcsim.specs import preset
 from amcsim.streams import Key
 
@@ -80,3 +81,12 @@ def test_variation_of_a_pulse_acts_while_the_filament_is_warm() -> None:
     assert hot[0] < hot[1]
     cold = bench.pulse(gap, bl=np.full(3, 0.2), sl=np.zeros(3), wl=np.full(3, 5.0), chi=np.array([-0.1, 0.0, 0.1])).gap
     assert np.ptp(cold) < 1e-4
+
+
+def test_a_deck_of_ones_own_starts_from_the_initial_gap_and_noise_stays_between_the_ends() -> None:
+    lines = "Vb b 0 pulse(0 1.2 2n 10n 10n 1u)\nXr b 0 g rram_gap ini=0.8\nXn b 0 h rram_gap ini=1.0 chi=100"
+    session = Session()
+    session.load(f"one RRAM\n{library_text()}\n{lines}\nRl g 0 1t\n.end\n")
+    found = session.tran(1e-9, 50e-9, ["g", "h"], uic=True)
+    assert found["g"][0] == pytest.approx(0.8, abs=1e-4)
+    assert MODEL.gmax - 0.02 < found["h"].max() < MODEL.gmax + 1e-3  # without its end it would be at 5 nm

@@ -43,3 +43,17 @@ def test_people_get_a_table(amcsim: Amcsim) -> None:
 )
 def test_bad_input_is_one_sentence(amcsim: Amcsim, arguments: list[str], said: str) -> None:
     assert amcsim("write-verify", "--cells", 1, *arguments).complaint.startswith(said)
+
+
+def test_every_backend_takes_written_cells(amcsim: Amcsim, problem: list[str], tmp_path: Path) -> None:
+    text = 'base = "pku_350nm"\n[programming]\nmodel = "write_verify"\ntolerance = {}\nverify = "cell"\n'
+    (tmp_path / "written.toml").write_text(text.format("2e-6"))
+    given = [*problem, "--spec", tmp_path / "written.toml", "--json"]
+    said = {b: amcsim("solve", "inv", *given, "--backend", b).json for b in ("exact", "nodal", "ngspice", "surrogate")}
+    spice = np.array(said["ngspice"]["x"])
+    assert 1e-3 < np.linalg.norm(spice - said["exact"]["x"]) / np.linalg.norm(spice) < 0.2
+    for backend in ("nodal", "surrogate"):  # the same cells: only the transistors' curvature is between them
+        np.testing.assert_allclose(said[backend]["x"], spice, atol=1e-3 * np.linalg.norm(spice))
+    (tmp_path / "written.toml").write_text(text.format("3e-6"))
+    refused = amcsim("solve", "inv", *given, "--backend", "nodal").complaint
+    assert refused == 'programming.tolerance = 3e-06 S: the fit of "write_verify" covers 1e-05, 2e-06 S'
