@@ -125,7 +125,11 @@ def corners(
         if known.size:
             measures[f"{name}.min"] = Measure(float(known.min()), units[name])
             measures[f"{name}.max"] = Measure(float(known.max()), units[name])
-    traces = {name: Trace(column, units[name]) for name, column in values.items()}
+    limited = {row.name for row in table}
+    traces = {
+        name: Trace(column, units[name], shown=name in limited if table else not name[-1].isdigit())
+        for name, column in values.items()
+    }
     m, n = a.shape
     title = f"{topology.name.upper()} {m}x{n}: {len(at)} corners of {', '.join(names)}"
     return Result("corners", title, Axis("corner", "", np.arange(float(len(at)))), traces, measures, details)

@@ -70,15 +70,12 @@ def dc(
     straight = np.polynomial.polynomial.polyfit(scale[used], found[:, used].T, 1)
     off = np.abs(found[:, used] - (straight[0][:, None] + straight[1][:, None] * scale[used])).max(axis=1)
     span = np.maximum(np.abs(straight[1]) * scale[used].max(), 1e-300)
-    with np.errstate(invalid="ignore"):
-        departed = ~(np.abs(found - tangent) <= _CLIPPED * most * np.abs(scale) + 1e-6)
-    gone = np.abs(scale)[departed.any(axis=0)]
-    clips = float(gone.min()) if gone.size else math.inf
+    departure = np.abs(found - tangent) / (_CLIPPED * most * np.abs(scale) + 1e-6)
     names = problem.outputs
-    first = names[int(np.argmax(departed[:, np.abs(np.abs(scale) - clips) < 1e-9].any(axis=1)))] if gone.size else ""
+    clips = min(_beyond(scale[middle:], departure[:, middle:]), _beyond(-scale[middle::-1], departure[:, middle::-1]))
     measures = {
         "linearity_error": Measure(float(off.max() / span.max())),
-        "clips_at": Measure(clips, "", (first, clips) if first else None),
+        "clips_at": Measure(clips[0], "", (names[clips[1]], clips[0]) if math.isfinite(clips[0]) else None),
     }
     for i, name in enumerate(names):
         measures[f"gain_{name}"] = Measure(float(slope[i]), "V")
@@ -87,6 +84,17 @@ def dc(
     traces = {name: Trace(x, "V") for name, x in zip(names, found, strict=True)}
     title = f"{problem.title}: answers over the scale of the inputs"
     return Result("dc", title, Axis("input scale", "", scale), traces, measures, {"backend": backend, "inputs": b})
+
+
+def _beyond(scale: F64, departure: F64) -> tuple[float, int]:
+    """Where on rising scales (k,) a departure, (m, k), first exceeds 1, between points, and whose; inf if none does."""
+    worst = np.where(np.isnan(departure).any(axis=0), np.inf, departure.max(axis=0))
+    gone = np.flatnonzero(worst > 1)
+    if gone.size == 0 or gone[0] == 0:
+        return (math.inf, 0) if gone.size == 0 else (float(scale[0]), 0)
+    k = int(gone[0])
+    share = (1 - worst[k - 1]) / (worst[k] - worst[k - 1])  # 0 at a point without solution
+    return float(scale[k - 1] + share * (scale[k] - scale[k - 1])), int(np.argmax(np.nan_to_num(departure[:, k])))
 
 
 def _swept(problem: Problem, columns: F64) -> F64:

@@ -111,10 +111,15 @@ def montecarlo(
         _session(job)  # so that a first block's time is that of a block
     count = workers or default_workers()
     while left:
-        begun = time.perf_counter()
-        block = left.pop(0)
-        take(block, _block(block, job))
-        if min(count, len(left)) > 1 and (time.perf_counter() - begun) * len(left) > _WORTH_WORKERS:
+        begun, elsewhere = time.perf_counter(), False
+        try:
+            take(left[0], _block(left[0], job))
+            left.pop(0)
+            seconds = (time.perf_counter() - begun) * len(left)
+            elsewhere = min(count, len(left)) > 1 and seconds > _WORTH_WORKERS
+        except NgspiceDied:  # this process has no ngspice any more; others may
+            elsewhere = True
+        if elsewhere:
             items = ((block, block) for block in left)
             run(_in_worker, items, workers=min(count, len(left)), on_result=take, kwargs={"job": job})
             break
