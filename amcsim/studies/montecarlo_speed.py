@@ -1,9 +1,8 @@
 """How fast Monte-Carlo is, against PySpice's shared library in a loop and against `ngspice -b` on two threads.
 
 All three draw the same samples of one INV circuit (preset pku_350nm: wired, access transistors, behavioural amplifiers)
-and give its operating points; their answers are compared. Run in one go:
-
-    python -m amcsim.studies.montecarlo_speed
+and give its operating points; their answers are compared. `amcsim bench montecarlo` runs
+it in one go.
 
 PySpice 1.5 as released does not get through this loop with ngspice 39: it takes any text on stderr for failure, looks
 for libngspice.so alone, does not know the version's vector types, and keeps every circuit it loaded. It runs here with
@@ -13,8 +12,6 @@ which is forty times quicker than its own objects: the loop of a user who knows 
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -29,6 +26,7 @@ from amcsim.analysis.array import array_deck
 from amcsim.analysis.montecarlo import BLOCK, montecarlo
 from amcsim.netlist.deck import Deck, deck_text, to_circuit
 from amcsim.ngspice.batch import run_batch
+from amcsim.ngspice.library import library
 from amcsim.realisation import Realisation, realise
 from amcsim.specs import preset
 from amcsim.streams import Key
@@ -52,16 +50,6 @@ class Speed:
     difference: float
     """V"""
 
-    @property
-    def text(self) -> str:
-        """For people."""
-        return (
-            f"{self.size}x{self.size}, {self.samples} samples: ours {1e3 * self.ours:.3g} ms a sample, "
-            f"PySpice {1e3 * self.pyspice:.3g} ms ({self.pyspice / self.ours:.1f} times), "
-            f"ngspice -b on two threads {1e3 * self.batch:.3g} ms ({self.batch / self.ours:.1f} times); "
-            f"answers within {self.difference:.1g} V"
-        )
-
 
 def compare(size: int, samples: int = 1000, others: int | None = None, workers: int = 2) -> Speed:
     """Monte-Carlo of one INV circuit of that size by all three; `others`: samples of the slow two (default: all)."""
@@ -69,6 +57,7 @@ def compare(size: int, samples: int = 1000, others: int | None = None, workers: 
     a = draw.normal(size=(size, size)) / np.sqrt(size) / 2 + np.eye(size)
     b, key = draw.uniform(-0.1, 0.1, size), Key(size, (1,))
     count = min(samples if others is None else others, samples)
+    library()  # imports PySpice and opens libngspice, once a process, for ours and for PySpice's loop alike
     seconds, found = _timed(lambda: montecarlo(INV, _SPEC, a, b, samples, key, workers=workers))
     ours = np.stack([found.traces[f"op.x{i}"].values for i in range(size)], axis=1)[:count]
 
@@ -97,9 +86,6 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def _pyspice(decks: list[Deck], size: int) -> F64:
     """Answers (samples, size) by PySpice's simulator on the process's library."""
-    from amcsim.ngspice.library import library
-
-    library()  # which imports PySpice past its warnings
     from PySpice.Spice.NgSpice.Shared import NgSpiceShared
 
     class Patched:
@@ -134,19 +120,3 @@ def _batch(decks: list[Deck], size: int) -> F64:
 
     with ThreadPoolExecutor(2) as pool:
         return np.array(list(pool.map(one, decks)))
-
-
-def main() -> None:
-    """Print one line a size."""
-    parser = argparse.ArgumentParser(description="Monte-Carlo speed against PySpice and ngspice -b.")
-    parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--others", type=int, default=None, help="samples of the slow contenders")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[4, 16])
-    options = parser.parse_args()
-    for size in options.sizes:
-        sys.stdout.write(compare(size, options.samples, options.others).text + "\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
