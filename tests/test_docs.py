@@ -160,7 +160,13 @@ def test_the_command_reference_has_every_command_and_option(reference: ModuleTyp
     assert check("amcsim", typer.main.get_command(app)) == len(sections) > 8
 
 
-INSIDE = {"amcsim.ngspice.library", "amcsim.runs.progress_bar", "amcsim.report.page", "amcsim.report.technology"}
+INSIDE = {
+    "amcsim.ngspice.dialect",
+    "amcsim.ngspice.library",
+    "amcsim.report.page",
+    "amcsim.report.technology",
+    "amcsim.runs.progress_bar",
+}
 """Modules that serve one room; the pages of a demo are in modules named demo_... ."""
 
 

@@ -4,6 +4,7 @@ import os
 
 from amcsim.cli import (
     analyses,
+    bench,
     calibrate,
     cosim,
     data,
@@ -37,6 +38,7 @@ for group in (
     train,
     data,
     demo,
+    bench,
 ):
     group.register(app)
 

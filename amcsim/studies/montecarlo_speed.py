@@ -1,8 +1,8 @@
 """How fast Monte-Carlo is, against PySpice's shared library in a loop and against `ngspice -b` on two threads.
 
 All three draw the same samples of one INV circuit (preset pku_350nm: wired, access transistors, behavioural amplifiers)
-and give its operating points; their answers are compared. `amcsim bench montecarlo` runs
-it in one go.
+and give its operating points; their answers are compared. `amcsim bench
+montecarlo` runs it in one go.
 
 PySpice 1.5 as released does not get through this loop with ngspice 39: it takes any text on stderr for failure, looks
 for libngspice.so alone, does not know the version's vector types, and keeps every circuit it loaded. It runs here with

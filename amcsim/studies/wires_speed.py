@@ -1,0 +1,105 @@
+"""How fast a wired MVM array is solved, cold and for one vector, against badcrossbar and SciPy's sparse LU.
+
+The same array for all: n x n cells of 20 to 220 uS in each of two arrays on shared source-lines (2 n^2 cells), virtual
+grounds, one vector. Ours is `amcsim.nodal.lines.cell_currents`; splu factors the nodal matrix, assembled here with
+arrays, in its symmetric mode with minimum-degree ordering, the fastest of its choices; badcrossbar (Joksas and Mehonic,
+SoftwareX 2020) runs as released.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.linalg import splu
+
+from amcsim._types import F64
+from amcsim.nodal.lines import cell_currents
+from amcsim.specs import WireSpec
+from amcsim.streams import Key
+
+__all__ = ["WiresSpeed", "compare"]
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class WiresSpeed:
+    """Seconds of one cold solve, and how far the answers, the currents of the source-lines, are from splu's."""
+
+    size: int
+    ohm: float
+    ours: float
+    splu: float
+    badcrossbar: float | None
+    """None where it is not installed or was not asked."""
+    difference: float
+    """Largest distance from splu's currents over the largest of them."""
+    iterations: int
+
+
+def compare(size: int, ohm: float, *, tolerance: float = 1e-8, repeats: int = 3, peers: bool = True) -> WiresSpeed:
+    """One array; ours and splu are the best of `repeats` runs, badcrossbar runs once. Raises LinesNotConverged."""
+    rng = Key(size).generator()
+    g, v = rng.uniform(20e-6, 220e-6, (2, size, size)), rng.uniform(-0.2, 0.2, size)
+    wire = WireSpec(bl_resistance=ohm, sl_resistance=ohm)
+    drivers, senses = np.stack([v, -v])[..., None], np.zeros((size, 1))
+    ours, found = _timed(lambda: cell_currents(wire, g, drivers, senses, tolerance=tolerance), repeats)
+    both, volts = np.concatenate([g[0], g[1]], axis=1), np.concatenate([v, -v])
+    by_splu, currents = _timed(lambda: _splu(both, volts, ohm), repeats if size <= 128 else 1)
+    by_badcrossbar = _badcrossbar(both, volts, ohm) if peers else None
+    off = float(np.abs(found.sensed[:, 0] - currents).max() / np.abs(currents).max())
+    return WiresSpeed(size, ohm, ours, by_splu, by_badcrossbar, off, found.iterations)
+
+
+def _timed(work: Callable[[], _Result], repeats: int) -> tuple[float, _Result]:
+    best = float("inf")
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        result = work()
+        best = min(best, time.perf_counter() - begun)
+    return best, result
+
+
+def _splu(g: F64, volts: F64, ohm: float) -> F64:
+    """Currents into virtual grounds at column 0, (m,), by the nodal matrix of all wires."""
+    m, n = g.shape
+    bl = np.arange(m * n).reshape(m, n)
+    sl, y = bl + m * n, 1.0 / ohm
+    down, along = np.full((m - 1, n), y), np.full((m, n - 1), y)
+    rows, columns, values = [], [], []
+    for a, b, value in ((bl, sl, g), (bl[1:], bl[:-1], down), (sl[:, 1:], sl[:, :-1], along)):
+        i, j, each = a.ravel(), b.ravel(), value.ravel()
+        rows += [i, j, i, j]
+        columns += [i, j, j, i]
+        values += [each, each, -each, -each]
+    grounded = np.concatenate([bl[0], sl[:, 0]])
+    rows.append(grounded)
+    columns.append(grounded)
+    values.append(np.full(grounded.size, y))
+    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+    matrix = coo_array(entries, shape=(2 * m * n, 2 * m * n)).tocsc()
+    into = np.zeros(2 * m * n)
+    into[bl[0]] = y * volts
+    factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    currents: F64 = factors.solve(into)[sl[:, 0]] * y
+    return currents
+
+
+def _badcrossbar(g: F64, volts: F64, ohm: float) -> float | None:
+    """Seconds of its solve: its word-lines are our columns, counted from the far end."""
+    try:
+        with warnings.catch_warnings(record=True):  # it warns that it cannot draw
+            import badcrossbar
+    except ImportError:
+        return None
+    logging.getLogger("badcrossbar").setLevel(logging.ERROR)
+    begun = time.perf_counter()
+    badcrossbar.compute(volts[::-1, None], 1.0 / g.T[::-1], r_i_word_line=ohm, r_i_bit_line=ohm, all_currents=False)
+    return time.perf_counter() - begun

@@ -1,0 +1,44 @@
+"""Wired arrays side by side with other programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from amcsim.cli import app
+from amcsim.studies.wires_speed import compare
+
+
+def test_all_find_the_same_currents() -> None:
+    found = compare(24, 2.0, repeats=1)
+    assert found.difference < 1e-6
+    assert found.badcrossbar is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "faster"), [(64, 3.0), (128, 6.0), (256, 10.0)])
+@pytest.mark.parametrize("ohm", [1.0, 2.0])
+def test_ours_is_that_much_faster(size: int, faster: float, ohm: float) -> None:
+    found = compare(size, ohm)
+    assert found.difference < 1e-6
+    assert found.splu / found.ours > faster
+    assert found.badcrossbar is not None
+    assert found.badcrossbar / found.ours > faster
+
+
+def test_the_command_prints_and_writes_the_table(tmp_path: Path) -> None:
+    run: Callable[..., Any] = CliRunner().invoke
+    wanted = ["bench", "wires", "--size", "8", "--ohm", "1", "--no-peers"]
+    said = run(app, [*wanted, "--json", "-o", str(tmp_path / "t.json")])
+    assert said.exit_code == 0
+    assert json.loads(said.stdout) == json.loads((tmp_path / "t.json").read_text())
+    assert run(app, [*wanted, "-o", str(tmp_path / "t.md")]).exit_code == 0
+    assert (tmp_path / "t.md").read_text().startswith("| size | ohm | amcsim_s | splu_s | splu_ratio | difference |")
+    refused = run(app, [*wanted, "-o", str(tmp_path / "t.csv")])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "the ending must be one of .md, .json" in refused.stderr
