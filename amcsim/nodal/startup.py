@@ -6,7 +6,6 @@ Good poles alone do not tell where a circuit ends: an array may latch against it
 from __future__ import annotations
 
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from amcsim._types import F64
 from amcsim.nodal.loop import LoopModel, integrator_clamp
@@ -19,6 +18,8 @@ def start_up(model: LoopModel, b: F64, times: F64) -> F64:
 
     Where a node may have no capacitance to ground, 1e-11 s stands in for it: none of these decides stability.
     """
+    from scipy.integrate import solve_ivp  # a third of a second, which most circuits never need
+
     n, op, reach = model.n, model.spec.opamp, model.reach
     conductance, capacitance = model.conductance.copy(), model.capacitance.copy()
     ro = model.output_resistance
