@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["KLU_VERSION", "adapted"]
+__all__ = ["KLU_LINES", "KLU_VERSION", "adapted"]
 
 KLU_VERSION = 42
 """From which on ngspice has the KLU solver: 4 (16x16 INV) to 13 times (32x32) faster there, the same at 4x4."""
+KLU_LINES = 1000
+"""Of a deck that is large enough to gain. Without wires KLU often fails where the older solver does not."""
 _NLEV_VERSION = 40
 """From which on level-3 transistors choose their 1/f noise by NLEV, none of which is version 39's."""
 _OXIDE = 3.9 * 8.854214871e-12

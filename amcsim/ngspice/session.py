@@ -17,7 +17,7 @@ import numpy as np
 
 from amcsim._types import C128, F64
 
-from .dialect import KLU_VERSION, adapted
+from .dialect import KLU_LINES, KLU_VERSION, adapted
 from .frequencies import sweep_words
 from .messages import NgspiceError, fatal_line
 from .trust import command_line
@@ -52,7 +52,8 @@ class Session:
         self._values: dict[str, float] = {}
         self._waveforms: dict[str, tuple[str, tuple[float, ...]]] = {}
         self._version = library_version()
-        self._klu = self._version >= KLU_VERSION
+        self._klu = False
+        """Whether the circuit is solved by KLU: a large one that it has not failed on yet."""
         self._stale = False
         """Whether the circuit must be parsed again before the next run: once gmin stepping failed, ngspice 39 keeps a
         conductance of 1e-12 S on the diagonal for good, and later answers would depend on that history."""
@@ -65,6 +66,7 @@ class Session:
         """
         if command_line(deck) is not None:
             raise NgspiceError("a session's deck must not hold a .control section: the session gives the commands")
+        self._klu = self._version >= KLU_VERSION and deck.count("\n") >= KLU_LINES
         self._parse(deck)
         self._values.clear()
         self._waveforms.clear()
@@ -200,6 +202,7 @@ class Session:
             raise ValueError("values to alter must be finite")
         if found.size == 0:
             return found
+        given = dict(self._values)
         self._refresh()
         self.alter(dict(zip(devices, values[0].tolist(), strict=True)))
         changing = np.flatnonzero((values != values[0]).any(axis=0)).tolist()
@@ -219,6 +222,9 @@ class Session:
             if not self.dead:
                 library.command(b"delete all")
                 library.command(b"destroy all")
+        if self._klu and self._stale:
+            self._klu, self._values = False, given
+            return self.variations(source, devices, values, vectors)
         return found
 
     def _sweep(self, command: str, alterations: Sequence[Sequence[str]], vectors: Sequence[str], found: F64) -> None:
@@ -310,6 +316,9 @@ class Session:
         library.lines.clear()
         library.command(command.encode())
         self._stale = any("failed" in line for line in library.lines)
+        if self._stale and self._klu:
+            self._klu = False
+            return self._run(command)
         what = command.partition(" ")[0]
         self._raise_if_fatal(what)
         plot = library.plot()
