@@ -59,7 +59,7 @@ def noise(
     else:
         outputs = [f"v({name})" for name in names]
         source = next(iter(problem.sources(np.ones_like(b))))
-        power = problem.settled(lambda session: session.noise(f, outputs, source), noise=True) ** 2
+        power = problem.settled(lambda session: session.noise(f, outputs, source), noise=True, repeated=True) ** 2
     rms = integrated(f, power)
     loud = int(np.argmax(rms))
     alone = bool(parts)  # a figure shows the noisiest answer and what its noise is made of

@@ -16,6 +16,7 @@ from amcsim.analysis.linearised import Backend, Problem, decibel
 from amcsim.analysis.result import Axis, Measure, Result, Trace
 from amcsim.netlist.conditions import NOMINAL, Conditions
 from amcsim.ngspice.frequencies import decades
+from amcsim.ngspice.session import Session
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.circuit import Topology
@@ -107,8 +108,16 @@ def supply(
     f = decades(start, stop, per_decade)
     traces: dict[str, Trace] = {}
     measures: dict[str, Measure] = {}
-    for pin in (pin for pin in pins if pin in there):
-        found = np.abs(problem.ac(f, problem.outputs, {PINS[pin]: 1.0})).max(axis=0)
+    wanted = [pin for pin in pins if pin in there]
+    if not wanted:
+        raise ValueError(f"none of these supply pins is in this circuit; there are {', '.join(there)}")
+
+    def ripple(session: Session) -> C128:
+        return np.stack([session.ac(f, problem.outputs, {PINS[pin]: 1.0}) for pin in wanted])
+
+    responses = problem.settled(ripple, repeated=True)  # (pins, answers, f)
+    for pin, response in zip(wanted, responses, strict=True):
+        found = np.abs(response).max(axis=0)
         if found.max() < 1e-14:  # what is left are rounding errors
             measures |= {f"rejection_{pin}": Measure(math.inf, "dB"), f"worst_rejection_{pin}": Measure(math.inf, "dB")}
             continue
@@ -117,7 +126,7 @@ def supply(
         top = int(np.argmax(level))
         measures[f"rejection_{pin}"] = Measure(-float(level[0]), "dB")
         measures[f"worst_rejection_{pin}"] = Measure(-float(level[top]), "dB", (pin, float(f[top])))
-    details = {"pins": [pin for pin in pins if pin in there]}
+    details = {"pins": wanted}
     if spec.opamp.model in ("ideal", "linear", "behavioral"):
         details["note"] = [f"opamp.model = {spec.opamp.model!r} has no path from its supplies to its output"]
     title = f"{problem.title}: from the supplies to the answers (largest)"

@@ -29,6 +29,7 @@ from amcsim.analysis.linearised import Backend, Problem, decibel
 from amcsim.analysis.result import Axis, Measure, Result, Trace
 from amcsim.netlist.conditions import NOMINAL, Conditions
 from amcsim.ngspice.frequencies import decades
+from amcsim.ngspice.session import Session
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.circuit import Topology
@@ -53,7 +54,8 @@ def stability(
 ) -> Result:
     """Return ratios of all loops (dB, deg) and sigma_min(I + L) over frequency, at inputs b.
 
-    Measures: `stable` (1 or 0), by the poles or, in ngspice, by `unstable_poles` as Nyquist counts them; nodal also
+    Measures: `stable` (1 or 0), by the poles or, in ngspice, by `unstable_poles` as Nyquist counts them, NaN for a
+    sweep that is too short (`details["note"]`); nodal also
     `damping` (least) and `slowest_pole` (Hz, real part; positive where it grows); `margin` (alpha above),
     `guaranteed_phase_margin` (deg), `phase_margin` and `gain_margin` of the worst loop, `phase_margin_a0` ... of each:
     a0 is amplifier 0, i0 inverter 0. `details["poles"]`: [real, imaginary] in rad/s. Raises AnalysisError,
@@ -72,8 +74,13 @@ def stability(
         details["poles"] = [[p.real, p.imag] for p in poles.tolist()]
     else:
         sensitivity = _injected(problem, f)
-        measures["unstable_poles"] = Measure(float(unstable_poles(sensitivity)))
-        measures["stable"] = Measure(float(measures["unstable_poles"].value == 0))
+        right = unstable_poles(sensitivity)
+        measures["unstable_poles"] = Measure(math.nan if right is None else float(right))
+        measures["stable"] = Measure(math.nan if right is None else float(right == 0))
+        if right is None:
+            details["note"] = [
+                "the sweep does not reach from the loops' dc gain to where none is left: no Nyquist count"
+            ]
     alpha = 1.0 / np.linalg.norm(sensitivity, ord=2, axis=(1, 2))
     lowest = int(np.argmin(alpha))
     loops = 1.0 / np.diagonal(sensitivity, axis1=1, axis2=2).T - 1.0
@@ -102,11 +109,17 @@ def stability(
     return Result("stability", title, Axis("frequency", "Hz", f, log=True), traces, measures, details)
 
 
-def unstable_poles(sensitivity: C128) -> int:
+def unstable_poles(sensitivity: C128) -> int | None:
     """Poles to the right that S, (f, N, N), tells by Nyquist, from where all loops are at DC to where none is left.
 
     The determinant turns by the sum of the angles of the eigenvalues of (I + L)_k+1 (I + L)_k^-1, each a small one.
+    None where the first frequency finds loops that have turned already, or the last one loops with gain.
     """
+    first, last = np.linalg.eigvals(np.linalg.inv(sensitivity[[0, -1]]) - np.eye(sensitivity.shape[1]))
+    if np.abs(np.remainder(np.angle(first) + 0.5 * math.pi, math.pi) - 0.5 * math.pi).max() > 0.5 or (
+        np.abs(last).max() > 0.7
+    ):
+        return None
     turns = np.linalg.eigvals(np.linalg.solve(sensitivity[1:], sensitivity[:-1]))
     return round(-float(np.angle(turns).sum()) / math.pi)
 
@@ -170,7 +183,10 @@ def _injected(problem: Problem, f: F64) -> C128:
     nodes = [*network.amplifiers.inverting.tolist(), *network.inverter_inputs.tolist()]
     senses = [network.nodes[node] for node in nodes]
     sources = [*(f"v.x{n}.vos" for n in network.amplifiers.names), *(f"v.x{n}.xo.vos" for n in network.inverters.names)]
-    columns = [problem.ac(f, senses, {source: 1.0}) for source in sources]  # (N senses, f) each
-    seen = np.stack(columns, axis=-1)  # (senses, f, injections)
+
+    def inject(session: Session) -> C128:
+        return np.stack([session.ac(f, senses, {source: 1.0}) for source in sources], axis=-1)
+
+    seen = problem.settled(inject, repeated=True)  # (senses, f, injections)
     measured: C128 = np.eye(len(senses)) - np.swapaxes(seen, 0, 1)
     return measured

@@ -110,12 +110,13 @@ class Library(NgSpiceShared):
 
     def vector(self, plot: bytes, name: bytes) -> Any:
         """Pointer to a vector of a plot (v_realdata or v_compdata, v_length), or None where there is no such vector."""
-        if name in _CONSTANTS and name not in self._vectors(plot):
+        if name in _CONSTANTS and name not in self.vectors(plot):
             return None
         info = self._ngspice_shared.ngGet_Vec_Info(b"%b.%b" % (plot, name))
         return None if info == ffi.NULL or (info.v_realdata == ffi.NULL and info.v_compdata == ffi.NULL) else info
 
-    def _vectors(self, plot: bytes) -> list[bytes]:
+    def vectors(self, plot: bytes) -> list[bytes]:
+        """Names of the vectors of a plot."""
         names = self._ngspice_shared.ngSpice_AllVecs(plot)
         found: list[bytes] = []
         while names[len(found)] != ffi.NULL:

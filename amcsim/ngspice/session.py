@@ -133,6 +133,19 @@ class Session:
             raise NgspiceError(f"op gave a value that is not finite in {vectors[int(np.argmin(np.isfinite(values)))]}")
         return values
 
+    def node_voltages(self) -> dict[str, float]:
+        """Voltages (V) of all nodes at the operating point: as .nodeset they spare the next deck the search for it.
+
+        Raises NgspiceError as `op`.
+        """
+        library, plot = self._run("op")
+        names = [name.decode() for name in library.vectors(plot) if b"#" not in name]
+        found = {name: float(self._vector(plot, name).v_realdata[0]) for name in names}
+        library.command(b"destroy all")
+        if not np.isfinite(list(found.values())).all():
+            raise NgspiceError("op gave voltages that are not finite")
+        return found
+
     def tran(
         self,
         step: float,

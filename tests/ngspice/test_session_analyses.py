@@ -131,3 +131,8 @@ def test_variations_end_at_a_point_without_solution() -> None:
     assert np.isnan(found[2:]).all()
     session.alter({"v1": 0.5})
     assert session.op(["v(b)"])[0] == pytest.approx(0.5)
+
+
+def test_node_voltages_are_the_operating_point_of_all_nodes() -> None:
+    found = loaded(LOW_PASS).node_voltages()
+    assert {name: round(v, 9) for name, v in found.items()} == {"a": 1.0, "b": 1.0, "c": 0.0, "d": 0.0, "s": 0.0}
