@@ -6,6 +6,7 @@ from x = 0, so the first pass is the low-precision answer. Plain refinement (ome
 I - A A_lp^-1 at each pass: it converges from every start iff rho(I - A_lp^-1 A) < 1, and then the error shrinks a pass
 by about the leaf's relative error. Minimal residual takes omega = r.(A d) / |A d|^2: the residual never grows, and
 passes are fewer, but it stalls where r.(A A_lp^-1 r) vanishes: on bad arrays that plain refinement may still manage.
+Flexible GCR ("gcr") takes the best step over this d and those of the last passes (amcsim.solvers.refinement).
 (Zhang et al., "First Demonstration of Second-order Training", Fig. 11d; Higham, "Accuracy and Stability", chapter 12.)
 
 Leaves scale inputs to their own range, so r goes to them as it is. What counts is the residual: a `saturated` or
@@ -25,6 +26,7 @@ from amcsim._types import F64, I64, Bool
 from amcsim.mapping import check_matrix
 from amcsim.solvers.base import NO_ANSWER, SEVERITY, Counts, Programmed, Solution, Solver, check_rhs, column_norms
 from amcsim.solvers.exact import ExactProgrammed
+from amcsim.solvers.refinement import Directions
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
 
@@ -41,7 +43,6 @@ bad pass is no verdict. Of 1,382 randomly written 4x4 arrays with rho(I - A_lp^-
 gave up 26, 5, 1 by mistake; all 1,541 with rho >= 1 were found, after 7, 9, 12 passes on average.
 """
 
-_TINY = float(np.finfo(np.float64).tiny)
 _Part = Bool | EllipsisType
 """Which matrices of a batch: a mask over its leading axes, or all of them."""
 
@@ -108,7 +109,7 @@ class HpInv:
     """
 
     inner: Solver
-    method: Literal["plain", "minimal_residual"] = "plain"
+    method: Literal["plain", "minimal_residual", "gcr"] = "plain"
     number_format: FixedPoint | None = None
     """None is float64."""
     stop: Stop = Stop()
@@ -118,10 +119,14 @@ class HpInv:
     """Times that an array may be written again within one solve."""
     fallback: bool = True
     """Whether the digital host solves what is left; else it is unsettled, not_converged, or as the inner solve was."""
+    directions: int = 32
+    """Search directions that "gcr" keeps, two vectors of float64 each in the host's memory for a right-hand side."""
 
     def __post_init__(self) -> None:
-        if self.method not in ("plain", "minimal_residual"):
-            raise ValueError(f"method {self.method!r} is neither 'plain' nor 'minimal_residual'")
+        if self.method not in ("plain", "minimal_residual", "gcr"):
+            raise ValueError(f"method {self.method!r} is neither 'plain' nor 'minimal_residual' nor 'gcr'")
+        if self.directions < 1:
+            raise ValueError(f"directions = {self.directions} must be 1 or more")
         if self.max_iterations < 1:
             raise ValueError(f"max_iterations = {self.max_iterations} must be 1 or more")
         if self.max_reprograms < 0:
@@ -257,18 +262,15 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
     live = live[..., columns]
     b, size, limit = work.b[part][..., columns], work.size[part][..., columns], work.limit[part][..., columns]
     x, r, best, mark, ceiling = np.zeros(b.shape), b, size, size, GROWTH * size
+    steps = None if options.method == "plain" else Directions(options.directions if options.method == "gcr" else 0)
     for passes in range(1, options.max_iterations + 1):
         if live.ndim > 1:
             r = np.where(live[..., None, :], r, 0.0)
         if words:
             r = words.round(r, unit_b)
-        answer = handle.solve(r)
+        answer = handle.solve(steps.ask(r) if steps else r)
         work.counts += answer.counts
-        d = answer.x
-        if options.method == "minimal_residual":
-            ad = a @ d
-            omega = np.einsum("...ij,...ij->...j", r, ad) / (np.einsum("...ij,...ij->...j", ad, ad) + _TINY)
-            d = d * omega[..., None, :]
+        d = steps.correct(a, r, answer.x) if steps else answer.x
         x = words.round(x + d, unit_x) if words else x + d
         r = b - a @ x
         norm = column_norms(r)
@@ -289,6 +291,8 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
                 return
             columns, live = columns[keep], going[..., keep]
             b, x, r, best, mark, limit, ceiling = (v[..., keep] for v in (b, x, r, best, mark, limit, ceiling))
+            if steps:
+                steps.keep(np.asarray(keep))
 
 
 def _digital(a: F64, work: _Work) -> None:

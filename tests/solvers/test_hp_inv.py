@@ -256,7 +256,8 @@ def test_options_out_of_range_are_refused() -> None:
     for make in (
         lambda: HpInv(Exact(), max_iterations=0),
         lambda: HpInv(Exact(), max_reprograms=-1),
-        lambda: HpInv(Exact(), method="gcr"),  # type: ignore[arg-type]
+        lambda: HpInv(Exact(), method="gmres"),  # type: ignore[arg-type]
+        lambda: HpInv(Exact(), directions=0),
         lambda: FixedPoint(word_length=60),
         lambda: FixedPoint(word_length=16, integer_bits=15),
         lambda: Stop(relative=1.0),
@@ -274,7 +275,7 @@ def test_options_out_of_range_are_refused() -> None:
     bits=st.sampled_from([4, 12, 24, 40]),
     absolute=st.sampled_from([0.0, 1e-4]),
     condition=st.floats(0.0, 9.0),
-    method=st.sampled_from(["plain", "minimal_residual"]),
+    method=st.sampled_from(["plain", "minimal_residual", "gcr"]),
     fallback=st.booleans(),
     seed=st.integers(0, 2**31),
 )
