@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amcsim.access import on_resistance
 from amcsim.nodal.loop import LoopModel
-from amcsim.nodal.ports import reduce_to_ports
+from amcsim.nodal.ports import reduce_lines, reduce_to_ports
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.circuit import Topology
@@ -20,8 +20,11 @@ def build(topology: Topology, spec: Spec, r: Realisation, series: float | None =
     spec = spec.equivalent()
     m, n = r.g_pos.shape
     ron = on_resistance(spec.cell) if series is None else series
-    groups = (*topology.outputs, *topology.senses, "in")
-    ports = reduce_to_ports(topology.network(m, n, spec), spec, r, ron, groups)
+    if spec.cell.iv == "linear" and spec.wire.bl_resistance + spec.wire.sl_resistance > 0:
+        ports = reduce_lines(topology, spec, r, ron)
+    else:
+        groups = (*topology.outputs, *topology.senses, "in")
+        ports = reduce_to_ports(topology.network(m, n, spec), spec, r, ron, groups)
     return LoopModel(
         spec=spec,
         realisation=r,

@@ -27,7 +27,14 @@ import numpy as np
 from amcsim._types import F64
 from amcsim.specs import WireSpec
 
-__all__ = ["CellCurrents", "LinesNotConverged", "cell_currents", "port_admittance"]
+__all__ = [
+    "Capacitors",
+    "CellCurrents",
+    "LinesNotConverged",
+    "cell_currents",
+    "port_admittance",
+    "port_matrices",
+]
 
 
 class LinesNotConverged(RuntimeError):
@@ -115,71 +122,103 @@ def port_admittance(wire: WireSpec, g: F64) -> F64:
 
     g: conductances of the cells, access devices included, (2, m, n), S.
     """
+    return port_matrices(wire, g)[0]
+
+
+@dataclass(frozen=True)
+class Capacitors:
+    """Capacitances of an array's inner nodes, F."""
+
+    bl: float
+    """To ground at each cell's end of its bit-line."""
+    sl: float
+    """To ground at each cell's end of its source-line."""
+    inner: float
+    """To ground between RRAM and access device."""
+    share: F64
+    """Part of the bit-line's voltage in that node's, the rest being the source-line's, (2, m, n)."""
+
+
+def port_matrices(wire: WireSpec, g: F64, capacitors: Capacitors | None = None) -> tuple[F64, F64]:
+    """(Y, C) at the ports of `port_admittance`: C = T' C_i T, T what inner nodes follow of the ports at DC; S and F."""
     _, m, n = g.shape
+    share = np.zeros_like(g) if capacitors is None else capacitors.share
     if wire.layout == "shared":
-        return _chain(wire, np.concatenate([g[0], g[1]], axis=1))
-    total = np.zeros((2 * n + m, 2 * n + m))
+        return _chain(wire, np.concatenate([*g], axis=1), np.concatenate([*share], axis=1), capacitors)
+    y, c = np.zeros((2, 2 * n + m, 2 * n + m))
     senses = np.arange(2 * n, 2 * n + m)
     for array in (0, 1):
         ports = np.concatenate([np.arange(array * n, (array + 1) * n), senses])
-        total[np.ix_(ports, ports)] += _chain(wire, g[array])
-    return total
+        here = np.ix_(ports, ports)
+        found = _chain(wire, g[array], share[array], capacitors)
+        y[here] += found[0]
+        c[here] += found[1]
+    return y, c
 
 
-def _chain(wire: WireSpec, g: F64) -> F64:
-    """Y of one array, g (m, columns): drivers of its bit-lines, then its sense nodes."""
+def _chain(wire: WireSpec, g: F64, share: F64, capacitors: Capacitors | None) -> tuple[F64, F64]:
+    """(Y, C) of one array, g and share (m, columns): drivers of its bit-lines, then its sense nodes."""
     m, columns = g.shape
-    between, drive, own = _bit_lines(wire, g)
-    y = np.zeros((columns + m, columns + m))
-    if wire.sl_resistance == 0:
-        y[:columns, :columns] = np.diag(own)
-        y[:columns, columns:] = -drive
-        y[columns:, :columns] = -drive.T
-        y[columns:, columns:] = between.sum(axis=0)
-        return y
-    segment, one = 1.0 / wire.sl_resistance, np.eye(m)
+    inverse = _bit_lines(wire, g) if wire.bl_resistance > 0 else None
+    one, cells = np.eye(m), g.T
+    # by column: currents -K s + k V into the source-lines, and the driver's own conductance
+    if inverse is None:
+        between, drive, own = cells[:, :, None] * one, cells, cells.sum(axis=1)
+    else:
+        front = 1.0 / wire.bl_resistance
+        between = cells[:, :, None] * (one - inverse * cells[:, None, :])
+        drive, own = cells * inverse[:, :, 0] * front, front - front**2 * inverse[:, 0, 0]
     # from the far end: what a column sees beyond its segment, and what all drivers there send towards it
+    segment = 1.0 / wire.sl_resistance if wire.sl_resistance > 0 else np.inf
     seen, sent = np.empty((columns, m, m)), np.zeros((columns, m, columns))
-    far, coming = np.zeros((m, m)), np.zeros((m, columns))
-    for c in range(columns - 1, -1, -1):
-        d = between[c] + far
-        coming[:, c] = drive[c]
-        seen[c] = np.linalg.inv(segment * one + d)
-        sent[c] = coming
-        far, coming = segment * seen[c] @ d, segment * seen[c] @ coming
+    if segment < np.inf:
+        far, coming = np.zeros((m, m)), np.zeros((m, columns))
+        for c in range(columns - 1, -1, -1):
+            d = between[c] + far
+            coming[:, c] = drive[c]
+            seen[c] = np.linalg.inv(segment * one + d)
+            sent[c] = coming
+            far, coming = segment * seen[c] @ d, segment * seen[c] @ coming
     # and back: the source-lines' voltages per volt at each port
+    y, capacitance = np.zeros((2, columns + m, columns + m))
+    y[np.arange(columns), np.arange(columns)] = own
     s = np.concatenate([np.zeros((m, columns)), one], axis=1)
     for c in range(columns):
-        s *= segment
-        s[:, :columns] += sent[c]
-        s = seen[c] @ s
-        if c == 0:
-            y[columns:] = -segment * s
-        y[c] = -drive[c] @ s
-    y[np.arange(columns), np.arange(columns)] += own
-    y[columns:, columns:] += segment * one
-    return y
+        if segment < np.inf:
+            s *= segment
+            s[:, :columns] += sent[c]
+            s = seen[c] @ s
+            if c == 0:
+                y[columns:] -= segment * s
+        else:
+            y[columns:] += between[c] @ s
+            y[columns:, c] -= drive[c]
+        y[c] -= drive[c] @ s
+        if capacitors is not None:
+            if inverse is None:
+                u = np.zeros_like(s)
+                u[:, c] = 1.0
+            else:
+                u = inverse[c] @ (cells[c][:, None] * s)
+                u[:, c] += inverse[c, :, 0] / wire.bl_resistance
+            part = share[:, c, None]
+            middle = part * u + (1.0 - part) * s
+            stacked = np.concatenate([u, s, middle])
+            weights = np.repeat([capacitors.bl, capacitors.sl, capacitors.inner], m)[:, None]
+            capacitance += stacked.T @ (weights * stacked)
+    if segment < np.inf:
+        y[columns:, columns:] += segment * one
+    return y, capacitance
 
 
-def _bit_lines(wire: WireSpec, g: F64) -> tuple[F64, F64, F64]:
-    """By column: K (columns, m, m) and k (columns, m) of the currents -K s + k V into the source-lines, S, and the
-    drivers' own conductances, (columns,), S.
-    """
+def _bit_lines(wire: WireSpec, g: F64) -> F64:
+    """Inverse of the conductance matrix of each bit-line, its cells' other ends grounded, (columns, m, m), ohm."""
     m, columns = g.shape
-    cells, row = g.T, np.arange(m)
-    if wire.bl_resistance == 0:
-        between = np.zeros((columns, m, m))
-        between[:, row, row] = cells
-        return between, cells.copy(), cells.sum(axis=1)
-    segment = 1.0 / wire.bl_resistance
+    segment, row = 1.0 / wire.bl_resistance, np.arange(m)
     line = np.zeros((columns, m, m))
-    line[:, row, row] = cells + segment * (1.0 + (row < m - 1))
+    line[:, row, row] = g.T + segment * (1.0 + (row < m - 1))
     line[:, row[1:], row[:-1]] = line[:, row[:-1], row[1:]] = -segment
-    inverse = np.linalg.inv(line)
-    between = -cells[:, :, None] * inverse * cells[:, None, :]
-    between[:, row, row] += cells
-    own: F64 = np.asarray(segment - segment**2 * inverse[:, 0, 0], dtype=np.float64)
-    return between, cells * inverse[:, :, 0] * segment, own
+    return np.asarray(np.linalg.inv(line), dtype=np.float64)
 
 
 _RENEW = 50

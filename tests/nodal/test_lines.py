@@ -9,10 +9,12 @@ import pytest
 
 from amcsim._types import F64
 from amcsim.nodal.lines import LinesNotConverged, cell_currents, port_admittance
-from amcsim.nodal.ports import reduce_to_ports
-from amcsim.realisation import Realisation
-from amcsim.specs import Spec, WireSpec
+from amcsim.nodal.ports import reduce_lines, reduce_to_ports
+from amcsim.realisation import Realisation, realise
+from amcsim.specs import Spec, WireSpec, preset
 from amcsim.streams import Key
+from amcsim.topology.circuit import Topology
+from amcsim.topology.inv import INV
 from amcsim.topology.mvm import MVM
 
 
@@ -55,6 +57,23 @@ def test_the_multiport_is_that_of_the_nodal_room(
     found = port_admittance(spec.wire, g)
     np.testing.assert_allclose(found, y, rtol=1e-9, atol=1e-9 * np.abs(y).max())
     np.testing.assert_allclose(found, found.T, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("topology", [INV, MVM], ids=["inv", "mvm"])
+@pytest.mark.parametrize("layout", ["shared", "separate"])
+@pytest.mark.parametrize(("bl", "sl"), [(1.0, 2.0), (0.0, 9.0), (9.0, 0.0)])
+def test_whole_circuits_are_those_of_the_nodal_room(
+    topology: Topology, layout: Literal["shared", "separate"], bl: float, sl: float
+) -> None:
+    """Amplifiers' resistors and capacitors beside the arrays, access devices and their channels within; Y and C."""
+    m, n = 5, 5 if topology is INV else 3
+    spec = preset("pku_350nm").replace(wire={"layout": layout, "bl_resistance": bl, "sl_resistance": sl})
+    r = realise(Key(5).generator().standard_normal((m, n)), spec, Key(6))
+    groups = (*topology.outputs, *topology.senses, "in")
+    found = reduce_lines(topology, spec, r, 400.0)
+    known = reduce_to_ports(topology.network(m, n, spec), spec, r, 400.0, groups)
+    for mine, theirs in ((found.conductance, known.conductance), (found.capacitance, known.capacitance)):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-10 * np.abs(theirs).max())
 
 
 def test_without_wires_each_cell_stands_alone() -> None:
