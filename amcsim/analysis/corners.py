@@ -132,7 +132,8 @@ def corners(
     }
     m, n = a.shape
     title = f"{topology.name.upper()} {m}x{n}: {len(at)} corners of {', '.join(names)}"
-    return Result("corners", title, Axis("corner", "", np.arange(float(len(at)))), traces, measures, details)
+    axis = Axis("corner", "", np.arange(float(len(at))), points=tuple(corner.name for corner in at))
+    return Result("corners", title, axis, traces, measures, details)
 
 
 def _value(here: Mapping[str, Mapping[str, Measure]], name: str) -> float:

@@ -230,4 +230,5 @@ def _summary(job: _Job, rows: _Found, table: Sequence[Limit]) -> Result:
     }
     m, n = job.a.shape
     title = f"{job.circuit.upper()} {m}x{n}: {len(rows)} samples of {', '.join(job.analyses)}"
-    return Result("montecarlo", title, Axis("sample", "", np.arange(float(len(rows)))), traces, measures, details)
+    axis = Axis("sample", "", np.arange(float(len(rows))), points=())
+    return Result("montecarlo", title, axis, traces, measures, details)

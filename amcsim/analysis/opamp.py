@@ -133,7 +133,8 @@ def characterise(
     ):
         if not low <= value <= high:
             raise ValueError(f"{what} = {value:g}: allowed is {low:g} to {high:g}")
-    finite = tuple(sorted({*map(float, loads), float(column)}))
+    column = float(column)  # of NumPy it would be written with its type
+    finite = tuple(sorted({*map(float, loads), column}))
     bench = Bench(amplifier.name, amplifier.text, supply, capacitance, (math.inf, *finite))
     small, noise, points = bench.small_signals()
     frequency = small["frequency"].real

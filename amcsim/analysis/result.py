@@ -26,6 +26,8 @@ class Axis:
     """(t,)."""
     log: bool = False
     """Whether a logarithmic axis shows it best."""
+    points: tuple[str, ...] | None = None
+    """Given where it counts things with nothing between them, such as samples: their names, or empty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ class Result:
         axis = (self.axis.name, self.axis.unit, self.axis.values, self.axis.log)
         traces = {name: (t.values, t.unit, t.log) for name, t in self.traces.items() if t.shown}
         marks = {name: (*m.at, m.value, m.unit) for name, m in self.measures.items() if m.at is not None}
-        return result_figure(axis, traces, marks, self.title)
+        return result_figure(axis, traces, marks, self.title, self.axis.points)
 
     def as_dict(self) -> dict[str, Any]:
         """Measures and details for JSON; the traces go to files."""

@@ -34,7 +34,7 @@ from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.circuit import Topology
 
-__all__ = ["gain_margin", "phase_margin", "stability", "unstable_poles"]
+__all__ = ["gain_margin", "phase_margin", "stability", "unstable_poles", "valley"]
 
 _SHOWN = 8
 """Loops that a figure shows: those of the least phase margin."""
@@ -82,7 +82,7 @@ def stability(
                 "the sweep does not reach from the loops' dc gain to where none is left: no Nyquist count"
             ]
     alpha = 1.0 / np.linalg.norm(sensitivity, ord=2, axis=(1, 2))
-    lowest = int(np.argmin(alpha))
+    lowest, at = valley(f, alpha)
     loops = 1.0 / np.diagonal(sensitivity, axis1=1, axis2=2).T - 1.0
     names = problem.loops
     phases = [phase_margin(f, loop) for loop in loops]
@@ -94,8 +94,8 @@ def stability(
     gains = [gain_margin(f, loop) for loop in loops]
     worst = int(order[0])
     measures |= {
-        "margin": Measure(float(alpha[lowest]), "", ("sigma_min(I + L)", float(f[lowest]))),
-        "guaranteed_phase_margin": Measure(math.degrees(2 * math.asin(min(float(alpha[lowest]) / 2, 1.0))), "deg"),
+        "margin": Measure(lowest, "", ("sigma_min(I + L)", at)),
+        "guaranteed_phase_margin": Measure(math.degrees(2 * math.asin(min(lowest / 2, 1.0))), "deg"),
         "phase_margin": Measure(phases[worst][0], "deg", (f"arg {names[worst]}", phases[worst][1])),
         "gain_margin": Measure(min(g for g, _ in gains), "dB"),
     }
@@ -115,13 +115,25 @@ def unstable_poles(sensitivity: C128) -> int | None:
     The determinant turns by the sum of the angles of the eigenvalues of (I + L)_k+1 (I + L)_k^-1, each a small one.
     None where the first frequency finds loops that have turned already, or the last one loops with gain.
     """
-    first, last = np.linalg.eigvals(np.linalg.inv(sensitivity[[0, -1]]) - np.eye(sensitivity.shape[1]))
-    if np.abs(np.remainder(np.angle(first) + 0.5 * math.pi, math.pi) - 0.5 * math.pi).max() > 0.5 or (
-        np.abs(last).max() > 0.7
-    ):
+    first, last = np.linalg.inv(sensitivity[[0, -1]]) - np.eye(sensitivity.shape[1])
+    if np.linalg.norm(first.imag) > 0.5 * np.linalg.norm(first.real) or np.abs(np.linalg.eigvals(last)).max() > 0.7:
         return None
     turns = np.linalg.eigvals(np.linalg.solve(sensitivity[1:], sensitivity[:-1]))
     return round(-float(np.angle(turns).sum()) / math.pi)
+
+
+def valley(f: F64, alpha: F64) -> tuple[float, float]:
+    """The minimum of alpha, (f,), and where it is, Hz: between frequencies, alpha^2 is a parabola.
+
+    Near the edge of stability alpha is the distance of j w from a pole beside the axis: sharper than any sweep is fine.
+    """
+    k = int(np.argmin(alpha))
+    if not 0 < k < alpha.size - 1:
+        return float(alpha[k]), float(f[k])
+    over, square = f[k - 1 : k + 2] / f[k] - 1.0, alpha[k - 1 : k + 2] ** 2
+    bend, slope, _ = np.linalg.solve(np.vander(over, 3), square)
+    shift = -slope / (2 * bend) if bend > 0 else 0.0
+    return math.sqrt(max(float(square[1] - bend * shift**2), 0.0)), float(f[k] * (1.0 + shift))
 
 
 def phase_margin(f: F64, loop: C128) -> tuple[float, float]:

@@ -127,7 +127,7 @@ def step(
         "slew_limited": Measure(float(drive > 0.9)),
     }
     if stepped:
-        measures["overshoot"] = Measure(float(over[worst]), "", (names[worst], peak))
+        measures["overshoot"] = Measure(float(over[worst]), "", (names[worst], peak) if over[worst] > 0 else None)
     else:
         measures["recovery"] = measures["settling"]
     if disturbances.adc_capacitance:

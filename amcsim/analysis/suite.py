@@ -51,7 +51,7 @@ def op(
         measures["error"] = Measure(float(np.linalg.norm(off)) / size if size else np.nan)
         measures["worst_error"] = Measure(float(np.abs(off).max()), "V")
         traces |= {"wanted": Trace(wanted, "V")}
-    axis = Axis("output", "", np.arange(float(len(names))))
+    axis = Axis("output", "", np.arange(float(len(names))), points=names)
     return Result("op", f"{problem.title}: operating point", axis, traces, measures)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from amcsim._types import F64
-from amcsim.plot.style import PALETTE, figure, si_unit, styled
+from amcsim.plot.style import MARKERS, PALETTE, figure, si_unit, styled
 
 __all__ = ["result_figure"]
 
@@ -20,6 +21,11 @@ QUANTITIES = {
     "S": "conductance",
     "ohm": "resistance",
     "J": "energy",
+    "s": "time",
+    "Hz": "frequency",
+    "V/V": "gain",
+    "V/s": "slew rate",
+    "bit": "resolution",
     "dB": "magnitude",
     "deg": "phase",
     "V/sqrt(Hz)": "noise density",
@@ -35,10 +41,12 @@ def result_figure(
     traces: Mapping[str, tuple[F64, str, bool]],
     marks: Mapping[str, tuple[str, float, float, str]] | None = None,
     title: str = "",
+    points: Sequence[str] | None = None,
 ) -> Figure:
     """axis: (name, unit, values (t,), logarithmic); traces: name -> (values (t,), unit, logarithmic).
 
     marks: name -> (trace, place on the axis, value, unit of the value), a point on that trace with its name and value.
+    points: given where the axis counts things with nothing between them, which are dots then; their names, or empty.
     """
     name, unit, values, log = axis
     units = list(dict.fromkeys(u for _, u, _ in traces.values()))
@@ -56,23 +64,34 @@ def result_figure(
                 values * factor,
                 v * scale,
                 color=PALETTE[k % len(PALETTE)],
+                marker=None if points is None else MARKERS[k % len(MARKERS)],
+                linestyle="-" if points is None else "none",
                 linewidth=1.6 if len(here) <= _DIRECT else 0.9,
                 label=n if len(here) <= _DIRECT else None,
             )
-        for n, (trace, place, value, value_unit) in (marks or {}).items():
+        colours = {n: PALETTE[k % len(PALETTE)] for k, n in enumerate(here)}
+        for k, (n, (trace, place, value, value_unit)) in enumerate((marks or {}).items()):
             if trace in here and np.isfinite(place):
                 at = float(np.interp(place, values, here[trace][0])) * scale
                 value_scale, value_label = _scaled(np.array([value]), value_unit)
                 text = f"{n}: {value * value_scale:.4g} {value_label}".rstrip()
-                ax.plot([place * factor], [at], "o", color="#000000", markersize=5, zorder=5, label=text)
-        quantity = QUANTITIES.get(panel_unit, "value")
+                shape = {"marker": MARKERS[k % len(MARKERS)], "markersize": 6, "markeredgecolor": "#000000"}
+                ax.plot([place * factor], [at], color=colours[trace], linestyle="none", zorder=5, label=text, **shape)
+        quantity = QUANTITIES.get(panel_unit, "value" if len(here) > 1 else next(iter(here)))
         ax.set_ylabel(f"{quantity} ({label})" if label else quantity)
         if logs:
             ax.set_yscale("log")
         many = f"{len(here)} traces" if len(here) > _DIRECT else None
-        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, title=many, alignment="left")
+        entries = ax.get_legend_handles_labels()
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0, "alignment": "left"}
+        ax.legend(*entries, title=many, **beside)
     if log:
         panels[-1].set_xscale("log")
+    if points is not None:
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    if points:
+        turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+        panels[-1].set_xticks(values * factor, points, **turned)
     panels[-1].set_xlabel(f"{name} ({axis_unit})" if axis_unit else name)
     if title:
         panels[0].set_title(title, loc="left")

@@ -300,3 +300,8 @@ def test_what_cannot_be_characterised_is_refused(tmp_path: Path) -> None:
     path.write_text(OWN.replace("inn 0 1m", "inn 0 -1m").replace(".include parts.lib", ""))
     with pytest.raises(ValueError, match=r"MyAmp has a gain of .* from its first pin to its second"):
         characterise(sub_circuit(str(path), "MyAmp"))
+
+
+def test_a_load_may_be_a_number_of_numpys() -> None:
+    report = characterise(sub_circuit("opamp_classab"), loads=(np.float64(800.0),), column=np.float64(800.0))
+    assert 2.0 < report.measures["swing_column"].value < 3.0

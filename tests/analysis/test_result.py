@@ -40,3 +40,18 @@ def test_the_object_holds_measures_and_details_without_traces() -> None:
     assert found["poles"] == [-6283.2]
     assert len(json.dumps(found["measures"]["bandwidth"])) < 100
     assert "traces" not in found
+
+
+def test_what_is_counted_is_drawn_as_points_with_their_names() -> None:
+    axis = Axis("corner", "", np.arange(3.0), points=("slow", "typical", "fast"))
+    figure = Result("corners", "c", axis, {"op.error": Trace(np.array([0.1, np.nan, 0.3]), "")}).plot()
+    (panel,) = figure.axes
+    assert panel.lines[0].get_linestyle() == "None"
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["slow", "typical", "fast"]
+    assert panel.get_ylabel() == "op.error"
+
+
+def test_more_traces_than_a_legend_holds_are_counted() -> None:
+    traces = {f"x{i}": Trace(np.array([0.0, float(i)]), "V") for i in range(12)}
+    (panel,) = Result("dc", "d", Axis("s", "", np.arange(2.0)), traces).plot().axes
+    assert panel.get_legend().get_title().get_text() == "12 traces"

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 
 from amcsim._types import C128, F64
 from amcsim.analysis.array import transient
-from amcsim.analysis.stability import gain_margin, phase_margin, stability, unstable_poles
+from amcsim.analysis.stability import gain_margin, phase_margin, stability, unstable_poles, valley
 from amcsim.ngspice.frequencies import decades
 from amcsim.nodal.build import build
 from amcsim.nodal.response import SmallSignal
@@ -84,6 +84,22 @@ def test_nyquist_counts_the_poles_to_the_right(diagonal: list[float]) -> None:
     assert unstable_poles(SmallSignal(model, decades(1.0, 1e9, 40)).sensitivity()) == right
     measured = stability(INV, PKU, r, np.full(3, 1e-3), backend="ngspice").measures
     assert (measured["unstable_poles"].value, measured["stable"].value) == (right, float(right == 0))
+
+
+def test_a_sweep_that_is_too_short_for_nyquist_says_so() -> None:
+    """From 10 kHz on, the loops have turned by 90 deg each; up to 1 MHz, they have gain left."""
+    for span in ({"start": 1e4, "stop": 1e9}, {"start": 1.0, "stop": 1e6}):
+        found = stability(INV, PKU, R, B, backend="ngspice", per_decade=5, **span)  # type: ignore[arg-type]
+        assert math.isnan(found.measures["stable"].value)
+        assert "no Nyquist count" in found.details["note"][0]
+
+
+def test_a_valley_between_two_frequencies_is_found() -> None:
+    f = np.geomspace(1.0, 100.0, 41)
+    depth, at = valley(f, np.hypot(1e-3, f / 10.3 - 1))
+    assert depth == pytest.approx(1e-3, rel=1e-6)  # the nearest frequencies see 0.03 and more
+    assert at == pytest.approx(10.3, rel=1e-6)
+    assert valley(f, f) == (1.0, 1.0)
 
 
 def ill_conditioned(inverter: float) -> tuple[Spec, F64]:
