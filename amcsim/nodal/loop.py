@@ -238,18 +238,24 @@ class LoopModel:
         return out
 
     @cached_property
+    def _state(self) -> F64:
+        """-G^-1 C; infinite, (1, 1), where G is singular."""
+        matrix: F64 = lu_solve(self._factors, -self.capacitance, check_finite=False)
+        return matrix if np.isfinite(matrix).all() else np.full((1, 1), np.inf)
+
+    @cached_property
     def _modes(self) -> tuple[C128, C128]:
-        """Time constants mu = -1/pole (s) and eigenvectors of -G^-1 C."""
-        matrix = lu_solve(self._factors, -self.capacitance, check_finite=False)
-        if not np.isfinite(matrix).all():
+        """Time constants mu = -1/pole (s) and eigenvectors of `_state`."""
+        if not np.isfinite(self._state).all():
             return np.full(1, np.inf + 0j), np.ones((1, 1), dtype=np.complex128)
-        mu, vectors = np.linalg.eig(matrix)
+        mu, vectors = np.linalg.eig(self._state)
         return mu.astype(np.complex128), vectors.astype(np.complex128)
 
     @cached_property
     def poles(self) -> C128:
         """Poles of the linearised circuit, rad/s; those faster than rounding can resolve are left out."""
-        mu = self._modes[0]
+        known = "_modes" in self.__dict__ or not np.isfinite(self._state).all()
+        mu = self._modes[0] if known else np.linalg.eigvals(self._state).astype(np.complex128)  # half the time
         kept = np.abs(mu) > 1e-9 * np.abs(mu).max(initial=0.0) if mu.size else np.zeros(0, dtype=bool)
         poles: C128 = 1.0 / mu[kept]
         return poles[np.argsort(-poles.real)]
