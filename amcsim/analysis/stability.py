@@ -30,6 +30,7 @@ from amcsim.analysis.result import Axis, Measure, Result, Trace
 from amcsim.netlist.conditions import NOMINAL, Conditions
 from amcsim.ngspice.frequencies import decades
 from amcsim.ngspice.session import Session
+from amcsim.nodal.response import SmallSignal
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.circuit import Topology
@@ -67,9 +68,9 @@ def stability(
     measures: dict[str, Measure] = {}
     details: dict[str, Any] = {"backend": backend}
     if backend == "nodal":
-        small = problem.small_signal(f)
-        sensitivity = small.sensitivity()
-        poles = small.model.poles
+        model = problem.model()
+        sensitivity = SmallSignal(model, f).sensitivity()
+        poles = model.poles
         measures |= _pole_measures(poles)
         details["poles"] = [[p.real, p.imag] for p in poles.tolist()]
     else:
@@ -83,6 +84,9 @@ def stability(
             ]
     alpha = 1.0 / np.linalg.norm(sensitivity, ord=2, axis=(1, 2))
     lowest, at = valley(f, alpha)
+    if backend == "nodal":
+        near = at * np.geomspace(f[0] / f[1], f[1] / f[0], 41)
+        lowest, at = valley(near, 1.0 / np.linalg.norm(SmallSignal(model, near).sensitivity(), ord=2, axis=(1, 2)))
     loops = 1.0 / np.diagonal(sensitivity, axis1=1, axis2=2).T - 1.0
     names = problem.loops
     phases = [phase_margin(f, loop) for loop in loops]
