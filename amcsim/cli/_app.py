@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 __all__ = [
+    "Compensate",
     "Json",
     "MatrixFile",
     "RhsFile",
@@ -73,6 +74,10 @@ SpecName = Annotated[
 ]
 SurrogateFile = Annotated[
     str | None, typer.Option("--surrogate", metavar="FILE", help="Surrogate file (default: the shipped one).")
+]
+Compensate = Annotated[
+    bool,
+    typer.Option("--compensate", help="Choose conductances so that wires, access devices and gain are made up for."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Names the random draws: programming errors, offsets, data, order.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -10,6 +10,7 @@ from amcsim._types import F64
 from amcsim.cli._input import load_problem
 from amcsim.realisation import realise
 from amcsim.solvers.arrays import nodal_array
+from amcsim.solvers.compensated import compensate
 from amcsim.solvers.nodal import NodalArray
 from amcsim.specs import load_spec
 from amcsim.streams import Key
@@ -58,12 +59,14 @@ class Drawn:
         return float(f"{min(max(3 * settled, 1e-6), window):.1e}")
 
 
-def drawn(circuit: str, matrix: str, rhs: str, spec: str, seed: int) -> Drawn:
+def drawn(circuit: str, matrix: str, rhs: str, spec: str, seed: int, *, compensated: bool = False) -> Drawn:
     """Read a problem with one right-hand side and draw its circuit. Raises ValueError."""
     a, b = load_problem(matrix, rhs, circuit)
     if b.size != a.shape[1]:
         raise ValueError(f"right-hand side {rhs} has {b.shape[1]} columns; this command takes one")
     technology = load_spec(spec)
+    if compensated:
+        a = compensate(a, technology, "mvm" if circuit == "mvm" else "inv").matrix
     handle = nodal_array(circuit, technology, a, realise(a, technology, Key(seed)))
     with np.errstate(all="ignore"):
         volts, unit = handle.inputs(b.reshape(-1, 1))

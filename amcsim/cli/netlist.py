@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from amcsim.cli._app import Json, MatrixFile, RhsFile, Seed, SpecName, VectorFile, circuit_group, command
+from amcsim.cli._app import Compensate, Json, MatrixFile, RhsFile, Seed, SpecName, VectorFile, circuit_group, command
 
 __all__ = ["register"]
 
@@ -24,27 +24,41 @@ _Deck = Annotated[str, typer.Option("--out", "-o", metavar="DECK", help="Deck to
 
 
 def inv(
-    matrix: MatrixFile, rhs: RhsFile, out: _Deck, spec: SpecName = "pku_350nm", seed: Seed = 0, as_json: Json = False
+    matrix: MatrixFile,
+    rhs: RhsFile,
+    out: _Deck,
+    spec: SpecName = "pku_350nm",
+    compensate: Compensate = False,
+    seed: Seed = 0,
+    as_json: Json = False,
 ) -> None:
     """Write the INV circuit of a matrix as a deck.
 
     It runs alone with `ngspice -b` and prints the outputs of the operating point, then their settling time to 1 %
     after a step of the inputs. Outputs are volts: x is an output over the volts for one unit of x, in the deck's title.
     """
-    _write("inv", matrix, rhs, out, spec, seed, as_json)
+    _write("inv", matrix, rhs, out, spec, compensate, seed, as_json)
 
 
 def mvm(
-    matrix: MatrixFile, rhs: VectorFile, out: _Deck, spec: SpecName = "pku_350nm", seed: Seed = 0, as_json: Json = False
+    matrix: MatrixFile,
+    rhs: VectorFile,
+    out: _Deck,
+    spec: SpecName = "pku_350nm",
+    compensate: Compensate = False,
+    seed: Seed = 0,
+    as_json: Json = False,
 ) -> None:
     """Write the MVM circuit of a matrix as a deck.
 
     As `netlist inv`, for a matrix of any shape: x = A v. The amplifiers invert, so the volts for one unit are negative.
     """
-    _write("mvm", matrix, rhs, out, spec, seed, as_json)
+    _write("mvm", matrix, rhs, out, spec, compensate, seed, as_json)
 
 
-def _write(circuit: str, matrix: str, rhs: str, out: str, spec: str, seed: int, as_json: bool) -> None:
+def _write(
+    circuit: str, matrix: str, rhs: str, out: str, spec: str, compensate: bool, seed: int, as_json: bool
+) -> None:
     from amcsim.analysis.array import array_deck
     from amcsim.cli._circuit import drawn
     from amcsim.cli._input import check_output
@@ -55,7 +69,7 @@ def _write(circuit: str, matrix: str, rhs: str, out: str, spec: str, seed: int, 
         raise ValueError("--json and '-o -' both want standard output: give a file")
     if out != "-":
         check_output(Path(out))
-    found = drawn(circuit, matrix, rhs, spec, seed)
+    found = drawn(circuit, matrix, rhs, spec, seed, compensated=compensate)
     handle, m = found.handle, found.shape[0]
     title = f"{found.name}, seed {seed}, {found.unit:.9g} V for one unit of x"
     deck = array_deck(handle.topology, handle.spec, handle.realisation, found.volts, found.expected, title)

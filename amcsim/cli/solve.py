@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from amcsim.cli._app import (
+    Compensate,
     Json,
     MatrixFile,
     RhsFile,
@@ -43,6 +44,7 @@ def inv(
     spec: SpecName = "pku_350nm",
     backend: _BackendName = "nodal",
     surrogate: SurrogateFile = None,
+    compensate: Compensate = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -51,7 +53,7 @@ def inv(
     The exact solution stands beside it. Any status is a done computation; x is null where the circuit has no answer
     (unstable, not_converged).
     """
-    _run("inv", matrix, rhs, spec, backend, surrogate, seed, as_json)
+    _run("inv", matrix, rhs, spec, backend, surrogate, compensate, seed, as_json)
 
 
 def mvm(
@@ -60,6 +62,7 @@ def mvm(
     spec: SpecName = "pku_350nm",
     backend: _BackendName = "nodal",
     surrogate: SurrogateFile = None,
+    compensate: Compensate = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -67,34 +70,54 @@ def mvm(
 
     The exact product stands beside it. Any status is a done computation; x is null where the circuit has no answer.
     """
-    _run("mvm", matrix, rhs, spec, backend, surrogate, seed, as_json)
+    _run("mvm", matrix, rhs, spec, backend, surrogate, compensate, seed, as_json)
 
 
 def _run(
-    circuit: str, matrix: str, rhs: str, spec: str, backend: str, surrogate: str | None, seed: int, as_json: bool
+    circuit: str,
+    matrix: str,
+    rhs: str,
+    spec: str,
+    backend: str,
+    surrogate: str | None,
+    compensate: bool,
+    seed: int,
+    as_json: bool,
 ) -> None:
     from amcsim.cli._input import load_problem
     from amcsim.cli._output import print_json
 
     a, b = load_problem(matrix, rhs, circuit)
-    result = solve(circuit, a, b, spec, backend, surrogate, seed)
+    result = solve(circuit, a, b, spec, backend, surrogate, seed, compensated=compensate)
     if as_json:
         print_json(result)
     else:
         _show(result)
 
 
-def solve(circuit: str, a: F64, b: F64, spec: str, backend: str, surrogate: str | None, seed: int) -> dict[str, Any]:
+def solve(
+    circuit: str,
+    a: F64,
+    b: F64,
+    spec: str,
+    backend: str,
+    surrogate: str | None,
+    seed: int,
+    *,
+    compensated: bool = False,
+) -> dict[str, Any]:
     """What `solve` prints for a, (m, n), and b, (n,) or (n, k); x and x_exact are (m,) or (m, k).
 
     With several right-hand sides status and reason are the gravest (`statuses`, `reasons` hold each), a column of x
     without an answer is NaN, and relative_error is the norm over the columns that have one (0 where they are zero).
+    The time is that of programming and solving; that of compensation is not in it.
     """
     import time
 
     import numpy as np
 
     from amcsim.solvers.base import worst_status
+    from amcsim.solvers.compensated import compensate
     from amcsim.solvers.exact import solve_or_nan
     from amcsim.solvers.stack import leaf_solver, product_solver
     from amcsim.specs import load_spec
@@ -103,12 +126,16 @@ def solve(circuit: str, a: F64, b: F64, spec: str, backend: str, surrogate: str 
 
     technology, key = load_spec(spec), Key(seed)
     rows, columns = a.shape
+    found = (
+        compensate(a, technology, "mvm" if circuit == "mvm" else "inv") if compensated and backend != "exact" else None
+    )
+    written = found.matrix if found else a
     vectors, shape = b.reshape(columns, -1), (rows, *b.shape[1:])
     with np.errstate(all="ignore"):
         if circuit == "mvm":
             product = product_solver(backend, technology, surrogate, (rows, columns))
             start = time.perf_counter()
-            multiplied = product.program(a, key).multiply(vectors)
+            multiplied = product.program(written, key).multiply(vectors)
             x, statuses, reasons = multiplied.y, multiplied.status, multiplied.reason
             disturbed = multiplied.disturbed
             elapsed = time.perf_counter() - start
@@ -116,7 +143,7 @@ def solve(circuit: str, a: F64, b: F64, spec: str, backend: str, surrogate: str 
         else:
             solver = leaf_solver(backend, technology, surrogate, size=rows)
             start = time.perf_counter()
-            answer = solver.program(a, key).solve(vectors)
+            answer = solver.program(written, key).solve(vectors)
             x, statuses, reasons = answer.x, answer.status, answer.reason
             disturbed = answer.disturbed
             elapsed = time.perf_counter() - start
@@ -137,6 +164,8 @@ def solve(circuit: str, a: F64, b: F64, spec: str, backend: str, surrogate: str 
         "backend": backend,
         "elapsed_s": elapsed,
     }
+    if found:
+        result["compensation"] = {"factor": float(found.factor), "beyond": float(found.beyond)}
     if b.ndim == 2:
         result["statuses"] = [str(Status(s)) for s in statuses]
         result["reasons"] = [str(Reason(r)) for r in reasons]
@@ -163,5 +192,10 @@ def _show(result: dict[str, Any]) -> None:
             "relative error": number(result["relative_error"]),
             "backend": result["backend"],
             "elapsed": f"{result['elapsed_s']:.3g} s",
+            **({"compensation": _range(**result["compensation"])} if "compensation" in result else {}),
         }
     )
+
+
+def _range(factor: float, beyond: float) -> str:
+    return f"{factor:.3g} of the range left; without scaling {beyond:.3g} of the pairs of cells would leave it"

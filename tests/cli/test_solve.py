@@ -162,3 +162,26 @@ def test_the_shipped_surrogate_solves_the_preset(amcsim: Amcsim, problem: list[s
     assert distance < 5e-3 * spice["relative_error"]
     refused = amcsim("solve", "inv", *problem, "--backend", "surrogate", "--spec", "ideal").complaint
     assert "the surrogate was fitted with" in refused
+
+
+@pytest.mark.parametrize("circuit", ["inv", "mvm"])
+def test_compensation_makes_up_for_the_circuit_and_says_what_it_takes(
+    amcsim: Amcsim, tmp_path: Path, circuit: str
+) -> None:
+    (tmp_path / "quiet.toml").write_text(
+        'schema_version = 1\n[cell]\naccess = "nmos_350n"\n[wire]\nbl_resistance = 1.0\nsl_resistance = 1.0\n',
+        encoding="utf-8",
+    )
+    a = np.eye(6) + 0.3 * np.sin(np.arange(36.0)).reshape(6, 6)
+    given = [*files(tmp_path, a, np.cos(np.arange(6.0))), "--spec", str(tmp_path / "quiet.toml"), "--json"]
+    plain, made_up = (amcsim("solve", circuit, *given, *more).json for more in ([], ["--compensate"]))
+    assert plain["relative_error"] > 1e-2
+    assert made_up["relative_error"] < 1e-6
+    assert list(made_up) == [*KEYS, "compensation"]
+    assert 0.9 < made_up["compensation"]["factor"] < 1.0
+    assert 0.0 < made_up["compensation"]["beyond"] < 0.2
+    exact = amcsim("solve", circuit, *given, "--compensate", "--backend", "exact").json
+    assert (exact["relative_error"], "compensation" in exact) == (0.0, False)
+    deck = amcsim("netlist", circuit, *given, "--compensate", "-o", str(tmp_path / "c.cir")).json
+    written = np.divide(deck["expected_v"], deck["volts_per_unit"])
+    assert written == pytest.approx(np.array(made_up["x"]), rel=1e-9)
