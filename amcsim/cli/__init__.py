@@ -12,6 +12,7 @@ from amcsim.cli import (
     doctor,
     netlist,
     opamp,
+    reproduce,
     solve,
     train,
     validate,
@@ -39,6 +40,7 @@ for group in (
     data,
     demo,
     bench,
+    reproduce,
 ):
     group.register(app)
 

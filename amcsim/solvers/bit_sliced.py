@@ -83,7 +83,7 @@ class BitSliced:
     terms: int = 16
     """Most terms after the first."""
     tolerance: float = 2.0**-13
-    """A vector is done when what its series leaves, rho / (1 - rho) |r|, is at most tolerance |x|; half of a 12th bit."""
+    """A vector is done when what its series leaves, rho / (1 - rho) |r|, is at most tolerance |x|: half a 12th bit."""
     product: MvmSolver | None = None
     """MVM arrays for A_L r; None multiplies digitally, exactly and uncounted."""
 

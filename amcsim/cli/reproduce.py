@@ -1,0 +1,68 @@
+"""`amcsim reproduce`: studies, each one command that leaves every figure as JSON, or as a page that shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from amcsim.cli._app import Json, Seed, command
+
+__all__ = ["register"]
+
+_Quick = Annotated[bool, typer.Option("--quick", help="A small grid, in seconds.")]
+_Out = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FILE", help="Every figure as .json, or a page as .html.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(name="reproduce", help="Studies: published experiments and beyond.", no_args_is_help=True)
+    command(group, "hp-inv")(hp_inv)
+    app.add_typer(group)
+
+
+def hp_inv(quick: _Quick = False, seed: Seed = 0, out: _Out = None, as_json: Json = False) -> None:
+    """HP-INV on random systems: passes, failures, writes and solves by size, condition, precision and method."""
+    from amcsim.cli._output import number, print_table
+    from amcsim.runs.progress_bar import progress
+    from amcsim.studies.hp_inv import steps, study
+
+    _check(out)
+    with progress(steps(quick=quick), "cells", quiet=as_json) as advance:
+        result = study(seed, quick=quick, progress=advance)
+    _finish(result, out, as_json)
+    if not as_json:
+        guard = result["safeguards"]
+        columns = ["method", "failed alone", "array writes", "analog solves", "digital fallbacks"]
+        print_table(
+            columns,
+            [
+                [m, *(number(f[c]) for c in ("failed_alone", "array_writes", "analog_solves", "digital_fallbacks"))]
+                for m, f in guard["by_method"].items()
+            ],
+        )
+        typer.echo(f"{guard['systems']} systems, {guard['answers']} answers, {guard['wrong']} wrong")
+
+
+def _check(out: Path | None) -> None:
+    from amcsim.cli._input import check_output
+
+    if out is not None:
+        check_output(out, (".json", ".html"))
+
+
+def _finish(result: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    from amcsim.cli._output import print_json
+    from amcsim.runs.files import plain, write_json, write_text
+
+    if out is not None and out.suffix.lower() == ".json":
+        write_json(out, plain(result))
+    elif out is not None:
+        from amcsim.report.studies import PAGES
+
+        write_text(out, PAGES[result["study"]](result))
+    if as_json:
+        print_json(result)

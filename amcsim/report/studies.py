@@ -1,0 +1,115 @@
+"""Pages of studies, from the JSON that `amcsim reproduce` leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from amcsim.report.page import Section, count, document, facts, figure, number, paragraph, percent, table
+
+__all__ = ["PAGES", "hp_inv_page"]
+
+_NAMES = {"plain": "plain", "minimal_residual": "minimal residual", "gcr": "flexible GCR"}
+_COLUMNS = ("failed alone", "passes, mean", "95 %", "array writes", "analog solves", "digital")
+
+
+def hp_inv_page(result: dict[str, Any]) -> str:
+    """The page of studies.hp_inv."""
+    from amcsim.plot.studies import lines_by_panel
+
+    settings, guard, rows = result["settings"], result["safeguards"], result["rows"]
+    sizes = [n for n in (16, 64, 256) if any(r["n"] == n for r in rows)]
+    conditions = sorted({r["condition"] for r in rows})
+    bits = 4
+
+    def line(n: int, method: str, name: str) -> tuple[Sequence[float], Sequence[float | None]]:
+        found = {r["condition"]: r[name] for r in rows if (r["n"], r["bits"], r["method"]) == (n, bits, method)}
+        return conditions, [found[c] for c in conditions]
+
+    def drawn(name: str, label: str, log_y: bool) -> Any:
+        panels = {f"n = {n}": {_NAMES[m]: line(n, m, name) for m in settings["methods"]} for n in sizes}
+        return lines_by_panel(panels, "condition", label, log_y=log_y)
+
+    lead = [
+        paragraph(
+            f"{count(guard['systems'])} random systems, each by three methods on the same written arrays: "
+            f"{count(guard['wrong'])} wrong answers, {count(guard['not_ok'])} not ok. A wrong answer says `ok` and "
+            "has a residual, formed anew in extended precision, above the stop rule."
+        )
+    ]
+    method_rows = [
+        [_NAMES[m], *(count(f[k]) for k in ("failed_alone", "array_writes", "analog_solves", "digital_fallbacks"))]
+        for m, f in guard["by_method"].items()
+    ]
+    published = result["published"]
+    sections = [
+        Section(
+            "What it costs over the grid",
+            [
+                table(
+                    ["method", "failed alone", "array writes", "analog solves", "digital fallbacks"],
+                    method_rows,
+                    "Sums over all systems. Alone: one programming, no digital help.",
+                ),
+                facts(
+                    [
+                        ("seed", str(settings["seed"])),
+                        ("n: systems a cell", ", ".join(f"{n}: {k}" for n, k in settings["systems"].items())),
+                        ("conditions", ", ".join(f"{c:g}" for c in settings["conditions"])),
+                        ("bits of LP precision", ", ".join(map(str, settings["bits"]))),
+                        ("stop rule", number(settings["stop"])),
+                    ],
+                    "Settings.",
+                ),
+            ],
+        ),
+        Section(
+            "Passes and failures of one array",
+            [
+                figure(
+                    drawn("passes_mean", "passes", True), f"Passes to 24 bits where it converges, {bits}-bit cells."
+                ),
+                figure(drawn("failed_alone", "share not converged", False), f"Systems given up, {bits}-bit cells."),
+                _table(rows, ("n", "condition", "bits", "radius_median", "diverging"), "The grid."),
+            ],
+        ),
+        Section(
+            "4x4 arrays under BlockAMC",
+            [
+                paragraph(
+                    f"Published: {published['n']}x{published['n']} to {published['stop_bits']} bits in about "
+                    f"{published['passes']} passes."
+                ),
+                _table(result["blocks"], ("n", "condition", "leaf"), "HP-INV around BlockAMC."),
+            ],
+        ),
+        Section("Stop rules", [_table(result["stops"], ("stop",), "n = 16, condition 10, 4-bit cells.")]),
+    ]
+    return document("HP-INV on random systems", lead, sections, "Made by `amcsim reproduce hp-inv`.")
+
+
+def _table(rows: list[dict[str, Any]], by: Sequence[str], caption: str) -> str:
+    """Rows of measured figures, told apart by the columns `by`."""
+
+    def text(value: Any) -> str:
+        return value if isinstance(value, str) else number(value)
+
+    body = [
+        [
+            *(text(r[name]) for name in by),
+            _NAMES[r["method"]],
+            percent(r["failed_alone"]),
+            number(r["passes_mean"]),
+            number(r["passes_p95"]),
+            number(r["array_writes"]),
+            number(r["analog_solves"]),
+            percent(r["digital_fallbacks"]),
+        ]
+        for r in rows
+    ]
+    names = {"radius_median": "rho, median", "diverging": "rho >= 1"}
+    return table([*(names.get(n, n) for n in by), "method", *_COLUMNS], body, caption, words=(len(by),))
+
+
+PAGES: dict[str, Callable[[dict[str, Any]], str]] = {"hp-inv": hp_inv_page}
+"""By the name of the study."""
