@@ -3,11 +3,12 @@
 Currents of the summing nodes under bit-line voltages x and xn are T+ x + T- xn - Y v, with v the summing nodes' own
 voltages and Y what hangs on them, feedback or input resistor included. The circuit solves, or multiplies with,
 
-    seen(G) = T+ - rho T- + Y / A0                           INV: v = -x / A0, xn = -rho x, rho = A0 / (A0 + 2)
-    seen(G) = (1 + Y / (g_unit A0))^-1 (T+ - T-)             MVM: v = -y / A0
+    seen(G) = T+ - rho T- + Y k / A0                         INV: v = -k x / A0, xn = -rho x, rho = A0 / (A0 + 2 k)
+    seen(G) = (1 + Y k / (g_unit A0))^-1 (T+ - T-)           MVM: v = -k y / A0
 
-and G is right where seen(G) = c g_unit A / a_max. Of a pair of cells one answers for the entry p, -1 to 1, and the
-other rests at g_min, so no cell leaves the range below; c is the largest common factor for which none leaves it above.
+with k = 1 + (output resistance) x (conductance that the output drives). G is right where seen(G) = c g_unit A / a_max.
+Of a pair of cells one answers for the entry p, -1 to 1, and the other rests at g_min, so that no cell leaves the range
+below; c is the largest common factor for which none leaves it above.
 Each cell dominates its own entry, with d seen / d G = (share of the driver's voltage at the cell) x (share of the
 amplifier's voltage at the cell when that drives, by Tellegen's theorem), and the shares are those of single lines to a
 few per cent: Newton steps with that diagonal gain a digit or more each.
@@ -66,10 +67,10 @@ def compensate(
     least_factor: float = 0.0,
     tolerance: float = 1e-8,
 ) -> Compensation:
-    """Compensate a, (*batch, m, n), for the wires, on-resistance, curved cells and finite gain of `spec`.
+    """Compensate a, (*batch, m, n), for wires, on-resistance, curved cells and the amplifiers' finite gain.
 
     `read_voltage`, V: where curved cells are right (default: half of cell.v_read_max). `least_factor`: pairs that it
-    takes beyond g_max are clipped (1: all of the range is kept). What is random, and the amplifiers' output resistance,
+    takes beyond g_max are clipped (1: all of the range is kept). What is random, and the amplifiers' output clamp,
     stays in. Raises ValueError for a bad matrix, CompensationError where the array is too resistive for the matrix.
     """
     a = check_matrix(a, square=circuit == "inv")
@@ -141,12 +142,14 @@ def _seen(g: F64, spec: Spec, circuit: str) -> F64:
     positive, negative = currents[..., :n], currents[..., n : 2 * n]
     if spec.opamp.model == "ideal":
         return positive - negative
-    gain, one = spec.opamp.gain, np.eye(m)
+    gain, inner, one = spec.opamp.gain, spec.opamp.output_resistance, np.eye(m)
     load = (currents[..., 2 * n :] + one) / gain
-    if circuit == "inv":
-        return positive - gain / (gain + 2.0) * negative + load
-    product: F64 = np.asarray(np.linalg.solve(one + load, positive - negative), np.float64)
-    return product
+    if circuit == "inv":  # bit-lines are loaded by their cells, wires between left out: these are corrections of 1/A0
+        loaded = 1.0 + inner * (g.sum(axis=-2)[:, :, None, :] + 1.0 / spec.inverter.resistance)
+        seen: F64 = positive - gain / (gain + 2.0 * loaded[:, 1]) * negative + loaded[:, 0] * load
+        return seen
+    load *= 1.0 + inner * spec.g_unit
+    return np.asarray(np.linalg.solve(one + load, positive - negative), np.float64)
 
 
 def _gains(p: F64, g: F64, slope: F64, spec: Spec) -> F64:
