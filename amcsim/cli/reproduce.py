@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(name="reproduce", help="Studies: published experiments and beyond.", no_args_is_help=True)
     command(group, "hp-inv")(hp_inv)
+    command(group, "stamp")(stamp)
     app.add_typer(group)
 
 
@@ -45,6 +46,26 @@ def hp_inv(quick: _Quick = False, seed: Seed = 0, out: _Out = None, as_json: Jso
             ],
         )
         typer.echo(f"{guard['systems']} systems, {guard['answers']} answers, {guard['wrong']} wrong")
+
+
+def stamp(quick: _Quick = False, seed: Seed = 0, out: _Out = None, as_json: Json = False) -> None:
+    """Bit-sliced INV after STAMP: error by slices and terms, where its series diverges, against HP-INV."""
+    from amcsim.cli._output import number, print_table
+    from amcsim.runs.progress_bar import progress
+    from amcsim.studies.stamp import steps, study
+
+    _check(out)
+    with progress(steps(quick=quick), "parts", quiet=as_json) as advance:
+        result = study(seed, quick=quick, progress=advance)
+    _finish(result, out, as_json)
+    if not as_json:
+        columns = ["cells", "solver", "analog solves", "error, median"]
+        rows = result["against_hp_inv"]
+        print_table(
+            columns, [[r["cells"], r["solver"], str(r["analog_solves"]), number(r["error_median"])] for r in rows]
+        )
+        guard = result["safeguards"]
+        typer.echo(f"{guard['systems']} systems, {guard['not_converged']} not converged, {guard['wrong']} wrong")
 
 
 def _check(out: Path | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from amcsim.report.page import Section, count, document, facts, figure, number, paragraph, percent, table
 
-__all__ = ["PAGES", "hp_inv_page"]
+__all__ = ["PAGES", "hp_inv_page", "stamp_page"]
 
 _NAMES = {"plain": "plain", "minimal_residual": "minimal residual", "gcr": "flexible GCR"}
 _COLUMNS = ("failed alone", "passes, mean", "95 %", "array writes", "analog solves", "digital")
@@ -111,5 +111,63 @@ def _table(rows: list[dict[str, Any]], by: Sequence[str], caption: str) -> str:
     return table([*(names.get(n, n) for n in by), "method", *_COLUMNS], body, caption, words=(len(by),))
 
 
-PAGES: dict[str, Callable[[dict[str, Any]], str]] = {"hp-inv": hp_inv_page}
+def stamp_page(result: dict[str, Any]) -> str:
+    """The page of studies.stamp."""
+    from amcsim.plot.studies import lines_by_panel
+
+    guard, published, rows = result["safeguards"], result["published"], result["slices"]
+    panels: dict[str, Any] = {}
+    for condition in sorted({r["condition"] for r in rows}):
+        lines = panels[f"condition {condition:g}"] = {}
+        for slices in sorted({r["x_slices"] for r in rows}):
+            found = [r for r in rows if (r["condition"], r["x_slices"]) == (condition, slices)]
+            lines[f"x in {slices} x 8 bits"] = [r["terms"] for r in found], [r["error_median"] for r in found]
+    against: dict[str, Any] = {}
+    for r in result["against_hp_inv"]:
+        x, y = against.setdefault(f"cells: {r['cells']}", {}).setdefault(r["solver"], ([], []))
+        x.append(r["analog_solves"])
+        y.append(r["error_median"])
+    lead = [
+        paragraph(
+            f"Published: a matrix of {published['a_bits']} bits and answers of {published['x_bits']} in slices of "
+            f"{published['slice_bits']}. Of {count(guard['systems'])} systems on ideal arrays "
+            f"{count(guard['not_converged'])} ended not converged; {count(guard['wrong'])} said `ok` and were further "
+            "than 2^-12 from the answer of the matrix of 16 bits."
+        )
+    ]
+    sections = [
+        Section(
+            "Error by slices and terms",
+            [
+                figure(
+                    lines_by_panel(panels, "terms after the first", "error, median", log_x=False),
+                    "Distance from A^-1 b at n = 16, ideal arrays of 8 bits; the floor is A's own 16 bits.",
+                )
+            ],
+        ),
+        Section("Where the series diverges", [_plain_table(result["divergence"], "Ideal arrays; rho of A_H^-1 A_L.")]),
+        Section(
+            "Against HP-INV",
+            [
+                figure(
+                    lines_by_panel(against, "analog solves", "error, median", log_x=False),
+                    "n = 16, condition 10, arrays and ADC of 8 bits for all. HP-INV forms a residual with A digitally "
+                    "at each pass, and so takes write errors out; the series stays at them.",
+                )
+            ],
+        ),
+        Section("Under BlockAMC", [_plain_table(result["blocks"], "Ideal arrays, condition 10.")]),
+    ]
+    return document("Bit-sliced INV after STAMP", lead, sections, "Made by `amcsim reproduce stamp`.")
+
+
+def _plain_table(rows: list[dict[str, Any]], caption: str) -> str:
+    """Rows as they are, numbers all."""
+    names = list(rows[0])
+    return table(
+        [name.replace("_", " ") for name in names], [[number(r[n]) for n in names] for r in rows], caption, words=()
+    )
+
+
+PAGES: dict[str, Callable[[dict[str, Any]], str]] = {"hp-inv": hp_inv_page, "stamp": stamp_page}
 """By the name of the study."""

@@ -8,8 +8,9 @@ out, and the ADC reads that at 2^adc_bits times the gain: S runs read S * adc_bi
     A^-1 b = (I - P + P^2 - ...) A_H^-1 b:    r = A_H^-1 b, x = r, then r <- A_H^-1 A_L r, x <- x -+ r with that sign,
 
 one INV on A_H and one product with A_L a term. It converges iff rho(P) < 1, and truncated after r_k it leaves
-P (I + P)^-1 r_k, about rho / (1 - rho) |r_k| in the end. (Zhao et al., "STAMP: Accelerating Second-order DNN Training
-Via ReRAM-based Processing-in-Memory Architecture", 2025.)
+P (I + P)^-1 r_k; roundings e_k of the words leave (I + P)^-1 (e_0 - e_1 + ...). rho and the norms of both matrices are
+found digitally when A is programmed: a verdict of this program's, as poles are, that no array is asked for. (Zhao
+et al., "STAMP: Accelerating Second-order DNN Training Via ReRAM-based Processing-in-Memory Architecture", 2025.)
 
 The fed-back word is subtracted by the written array itself, and no residual with A is formed: slices and terms sharpen
 (A_lp + A_L)^-1 b, where A_lp is A_H as it was written. Write errors stay in the answer; HP-INV takes them out, and may
@@ -40,7 +41,7 @@ from amcsim.solvers.mvm import MvmProgrammed, MvmSolver
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
 
-__all__ = ["BitSliced", "BitSlicedProgrammed", "slices_of", "spectral_radius"]
+__all__ = ["BitSliced", "BitSlicedProgrammed", "series_bounds", "slices_of"]
 
 _GROWTH = 1e3
 """A series whose term exceeds _GROWTH times its first is given up."""
@@ -58,12 +59,17 @@ def slices_of(a: F64, a_bits: int, high_bits: int) -> tuple[F64, F64]:
     return np.ldexp(high, -high_bits) * a_max, np.ldexp(low, -a_bits) * a_max
 
 
-def spectral_radius(high: F64, low: F64) -> F64:
-    """rho(A_H^-1 A_L) of each matrix, (*batch,); infinite where A_H is singular."""
+def series_bounds(high: F64, low: F64) -> tuple[F64, F64, F64]:
+    """rho(P), |P (I + P)^-1| and |(I + P)^-1| of each matrix, (*batch,) each; infinite where A_H or A is singular."""
     p = solve_or_nan(high, low)
-    regular: Bool = np.asarray(np.isfinite(p).all(axis=(-2, -1)))
-    radius = np.abs(np.linalg.eigvals(np.where(regular[..., None, None], p, 0.0))).max(axis=-1)
-    return np.asarray(np.where(regular, radius, np.inf))
+    words = solve_or_nan(high + low, high)  # (I + P)^-1
+    rest = words - np.eye(high.shape[-1])  # -P (I + P)^-1
+    regular: Bool = np.asarray((np.isfinite(p) & np.isfinite(words)).all(axis=(-2, -1)))
+    p, rest, words = (np.where(regular[..., None, None], m, 0.0) for m in (p, rest, words))
+    radius = np.abs(np.linalg.eigvals(p)).max(axis=-1)
+    norms = (np.linalg.norm(m, ord=2, axis=(-2, -1)) for m in (rest, words))
+    radius, rest_norm, words_norm = (np.where(regular, v, np.inf) for v in (radius, *norms))
+    return radius, rest_norm, words_norm
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,9 @@ class BitSliced:
     terms: int = 16
     """Most terms after the first."""
     tolerance: float = 2.0**-13
-    """A vector is done when what its series leaves, rho / (1 - rho) |r|, is at most tolerance |x|: half a 12th bit."""
+    """A vector is done when what its series leaves, by its norm, and what its words leave, by theirs with random
+    roundings, are each at most tolerance |x|: half a 12th bit. Coarse words, or a slow series of fine ones, may never
+    be."""
     product: MvmSolver | None = None
     """MVM arrays for A_L r; None multiplies digitally, exactly and uncounted."""
 
@@ -108,11 +116,11 @@ class BitSliced:
         a = check_matrix(a)
         high, low = slices_of(a, self.a_bits, self.high_bits)
         with np.errstate(all="ignore"):
-            radius = spectral_radius(high, low)
+            bounds = series_bounds(high, low)
         inner = self.inner.program(high, key.child(0))
         array = self.product.program(low, key.child(1)) if self.product and low.any() else None
         counts = inner.counts + (array.counts if array else Counts())
-        return BitSlicedProgrammed(a, counts, self, inner, low, array, radius)
+        return BitSlicedProgrammed(a, counts, self, inner, low, array, *bounds)
 
 
 @dataclass(frozen=True)
@@ -130,14 +138,19 @@ class BitSlicedProgrammed:
     """A_L, (*batch, n, n)."""
     array: MvmProgrammed | None
     radius: F64
-    """rho(P) of the wanted slices, (*batch,), by the digital host: what the stop rule and the verdict go by."""
+    """rho(P) of the wanted slices, (*batch,)."""
+    rest: F64
+    """|P (I + P)^-1|, (*batch,): of the last term, what the series leaves at most."""
+    gain: F64
+    """|(I + P)^-1|, (*batch,): of the words' roundings, what stays at most."""
 
     def solve(self, b: F64) -> Solution:
         """Solve for b, (*batch, n, k); iterations are the runs of A_H's array.
 
-        A vector ends `ok` when its series is done; `unsettled` (reason refinement) when terms ran out or its array was
-        disturbed before; `not_converged` (refinement) without an answer where rho(P) >= 1, at no cost, or where its
-        terms have not fallen; and never better than its gravest analog run. Raises ValueError for another shape.
+        A vector ends `ok` when its series is done; `unsettled` (reason refinement) when terms ran out, words are too
+        coarse or its array was disturbed before; `not_converged` (refinement) without an answer where rho(P) >= 1, at
+        no cost, or where its terms have not fallen; and never better than its gravest analog run.
+        Raises ValueError for another shape.
         """
         b = check_rhs(self.a, b)
         finite = np.isfinite(b).all(axis=-2)
@@ -170,17 +183,19 @@ class _Run:
     iterations: I64
     counts: Counts = field(default_factory=Counts)
     disturbed: Bool = field(init=False)
+    rounding: F64 = field(init=False)
+    """Expected |e_0|^2 + |e_1|^2 + ... of the words' roundings, uniform within half a step, (*batch, k)."""
 
     def __post_init__(self) -> None:
         self.disturbed = np.zeros(self.open.shape[:-1], np.bool_)
+        self.rounding = np.zeros(self.open.shape)
 
     def series(self, b: F64) -> tuple[F64, Bool, Bool]:
         """The sum, and which vectors are done and which have terms that did not fall."""
-        options, radius = self.handle.solver, self.handle.radius[..., None]
-        rest = np.where(radius < 1.0, radius / (1.0 - radius), np.inf)
+        options = self.handle.solver
         x = term = self.invert(b)
         first = size = column_norms(term)
-        done = self.open & (rest * size <= options.tolerance * size)
+        done = self._done(size, size)
         for _ in range(options.terms):
             self.open &= ~done & (size <= _GROWTH * first)
             if not np.count_nonzero(self.open):
@@ -188,8 +203,13 @@ class _Run:
             term = -self.invert(self.multiply(term))
             x = x + term
             size = np.where(self.open, column_norms(term), size)
-            done |= self.open & (rest * size <= options.tolerance * column_norms(x))
+            done |= self._done(size, column_norms(x))
         return x, done, ~done & ~(size <= first)
+
+    def _done(self, term: F64, x: F64) -> Bool:
+        """Open vectors whose series and words are both within tolerance; norms of the last term and of x."""
+        limit, rest, gain = self.handle.solver.tolerance * x, self.handle.rest[..., None], self.handle.gain[..., None]
+        return np.asarray(self.open & (rest * term <= limit) & (gain * np.sqrt(self.rounding) <= limit))
 
     def invert(self, v: F64) -> F64:
         """A_H^-1 v in x_slices words of the ADC: within the last one's step of what the array answers."""
@@ -206,6 +226,7 @@ class _Run:
                 unit = np.ldexp(1.0, np.frexp(top)[1])[..., None, :]
             y = y + quantise(left / unit, options.adc_bits, 1.0) * unit
             unit = np.ldexp(unit, -options.adc_bits)
+        self.rounding = self.rounding + np.where(self.open, v.shape[-2] / 3.0 * unit[..., 0, :] ** 2, 0.0)
         return y
 
     def multiply(self, v: F64) -> F64:
