@@ -20,7 +20,7 @@ def lines_by_panel(
     log_x: bool = True,
     log_y: bool = True,
 ) -> Figure:
-    """Panels side by side by title; in each, lines by name as (x, y), None where there is no value; one legend."""
+    """Panels side by side by title, of the same axes; in each, lines by name as (x, y), None where there is none."""
     fig, axes = figure(2.6 * len(panels) + 1.2, 3.3, columns=len(panels))
     for ax, (title, lines) in zip(axes, panels.items(), strict=True):
         for k, (name, (x, y)) in enumerate(lines.items()):
@@ -29,6 +29,9 @@ def lines_by_panel(
         ax.set_yscale("log" if log_y else "linear")
         ax.set_title(title, loc="left")
         ax.set_xlabel(x_label)
+        if ax is not axes[0]:
+            ax.sharex(axes[0])
+            ax.sharey(axes[0])
     axes[0].set_ylabel(y_label)
     axes[0].legend()
     return fig

@@ -20,7 +20,7 @@ def hp_inv_page(result: dict[str, Any]) -> str:
     settings, guard, rows = result["settings"], result["safeguards"], result["rows"]
     sizes = [n for n in (16, 64, 256) if any(r["n"] == n for r in rows)]
     conditions = sorted({r["condition"] for r in rows})
-    bits = 4
+    bits = 6 if 6 in settings["bits"] else 4
 
     def line(n: int, method: str, name: str) -> tuple[Sequence[float], Sequence[float | None]]:
         found = {r["condition"]: r[name] for r in rows if (r["n"], r["bits"], r["method"]) == (n, bits, method)}
