@@ -83,11 +83,11 @@ def _check(out: Path | None) -> None:
 
 
 def _finish(name: str, rows: list[dict[str, Any]], out: Path | None, as_json: bool) -> None:
-    from amcsim.cli._output import number, print_json, print_table
+    from amcsim.cli._output import print_json, print_table
     from amcsim.runs.files import write_json, write_text
 
     columns = list(rows[0])
-    cells = [[number(float(row[c])) for c in columns] for row in rows]
+    cells = [[f"{row[c]:.4g}" for c in columns] for row in rows]
     result = {"bench": name, "rows": rows}
     if out is not None:
         if out.suffix.lower() == ".json":
@@ -98,4 +98,4 @@ def _finish(name: str, rows: list[dict[str, Any]], out: Path | None, as_json: bo
     if as_json:
         print_json(result)
     else:
-        print_table(columns, cells)
+        print_table([c.replace("_", " ") for c in columns], cells)
