@@ -27,8 +27,8 @@ _VALIDATION_STREAM = 2**31
 _REPEATED_SOLVES = 200_000
 _PROGRAMMED = 20_000
 """Of 4x4."""
-_BLOCK = 4_000
-"""Arrays programmed in one call: their intermediate results stay in the cache."""
+_BLOCK = 10_000
+"""Arrays programmed in one call."""
 
 
 @dataclass(frozen=True)

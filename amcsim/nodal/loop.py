@@ -33,6 +33,10 @@ from amcsim.topology.circuit import Topology
 __all__ = ["LoopModel", "OperatingPoint", "integrator_clamp"]
 
 
+_SMALL = 100
+"""States up to which eigenvectors are found with the eigenvalues."""
+
+
 @dataclass(frozen=True)
 class OperatingPoint:
     """Solutions of the circuit's DC equations; which of them is reached is the verdict's business."""
@@ -254,8 +258,8 @@ class LoopModel:
     @cached_property
     def poles(self) -> C128:
         """Poles of the linearised circuit, rad/s; those faster than rounding can resolve are left out."""
-        known = "_modes" in self.__dict__ or not np.isfinite(self._state).all()
-        mu = self._modes[0] if known else np.linalg.eigvals(self._state).astype(np.complex128)  # half the time
+        small = len(self._state) <= _SMALL  # their vectors cost little, and are often asked for next
+        mu = self._modes[0] if small else np.linalg.eigvals(self._state).astype(np.complex128)
         kept = np.abs(mu) > 1e-9 * np.abs(mu).max(initial=0.0) if mu.size else np.zeros(0, dtype=bool)
         poles: C128 = 1.0 / mu[kept]
         return poles[np.argsort(-poles.real)]
