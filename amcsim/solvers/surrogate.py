@@ -68,7 +68,8 @@ class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
         x[array.unstable], status[array.unstable], reason[array.unstable] = np.nan, Status.UNSTABLE, Reason.POLE
         for index in map(tuple, np.argwhere(~(array.certified | array.unstable)).tolist()):
             open_ = ~(array.calm[index] & (status[index] == Status.SATURATED))
-            if not open_.any():  # out of range whatever the transient says: no need to follow it
+            open_ &= ~array.stays_linear(index, x[index], self.spec)
+            if not open_.any():  # out of range whatever the transient says, or far from every limit
                 continue
             outputs = np.concatenate([x[index], xn[index]])[:, open_]
             answer = self.judged(index, volts[index][:, open_], outputs)

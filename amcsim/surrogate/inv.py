@@ -22,7 +22,7 @@ from amcsim.mapping import largest
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
-from amcsim.surrogate.certificate import calm, certified, certified_scaled
+from amcsim.surrogate.certificate import calm, certified, certified_scaled, stays_linear
 from amcsim.surrogate.curved import Curved, curved
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.wires import transfer
@@ -52,6 +52,8 @@ class InvArray:
     """(*batch,): a real pole in the right half-plane for certain: det M < 0, while det(s E + M) > 0 at large s."""
     calm: Bool
     """(*batch,): no pole in the right half-plane, whether certified or not."""
+    pencils: dict[int, F64]
+    """E^-1 M of arrays that are not certified as they stand, by their number in the flattened batch."""
     surrogate: Surrogate
     curved: tuple[Curved, F64, F64, F64, F64] | None = None
     """Sinh cells with M (N, m, m), what is known at b = 0 (N, m), slope and start of the inverters (N, m); or None."""
@@ -74,6 +76,16 @@ class InvArray:
     def answers(self, b: F64) -> F64:
         """x, (*batch, m, k), for input voltages b, (*batch, m, k)."""
         return self.outputs(b)[0]
+
+    def stays_linear(self, index: tuple[int, ...], x: F64, spec: Spec) -> Bool:
+        """(k,): whether the outputs x, (m, k), of one array that is calm are answers (amcsim.surrogate.certificate).
+
+        `spec`: of the circuit, whose converters need not be the surrogate's.
+        """
+        if not self.calm[index]:
+            return np.zeros(x.shape[1], dtype=bool)
+        number = int(np.ravel_multi_index(index, self.calm.shape)) if index else 0
+        return stays_linear(self.pencils[number], x, spec)
 
     @cached_property
     def _harmless(self) -> float:
@@ -137,11 +149,12 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     inverse = _inverse(matrix)
     cube = np.swapaxes((law.r0 * g * g * g).reshape(n, 2, m, m), 1, 2).reshape(n, m, 2 * m)
     sure = certified(to_pos, to_neg, within, spec)
-    unstable, tame = np.zeros(n, dtype=bool), sure.copy()
+    unstable, tame, pencils = np.zeros(n, dtype=bool), sure.copy(), {}
     doubtful = np.flatnonzero(~sure)
     if doubtful.size:
         unstable[doubtful] = np.linalg.det(matrix[doubtful] / spec.g_unit) < 0
-        tame[doubtful] = calm(matrix[doubtful], to_neg[doubtful], within[doubtful], spec)
+        tame[doubtful], first_order = calm(matrix[doubtful], to_neg[doubtful], within[doubtful], spec)
+        pencils = dict(zip(doubtful.tolist(), first_order, strict=True))
         again = doubtful[tame[doubtful]]
         sure[again] = certified_scaled(to_pos[again], to_neg[again], within[again], spec)
 
@@ -162,6 +175,7 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
         certified=_batch(sure & surrogate.fast_verdict, batch),
         unstable=_batch(unstable & surrogate.fast_verdict, batch),
         calm=_batch(tame & surrogate.fast_verdict, batch),
+        pencils=pencils,
         surrogate=surrogate,
         curved=bent_cells,
     )

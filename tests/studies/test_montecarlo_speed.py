@@ -9,7 +9,7 @@ from amcsim.studies.montecarlo_speed import compare
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("size", "samples", "others", "pyspice", "batch"), [(4, 1000, 100, 15.0, 6.0), (16, 200, 25, 10.0, 1.5)]
+    ("size", "samples", "others", "pyspice", "batch"), [(4, 1000, 100, 15.0, 6.0), (16, 1000, 40, 10.0, 1.5)]
 )
 def test_montecarlo_is_that_much_faster_and_finds_the_same(
     size: int, samples: int, others: int, pyspice: float, batch: float
