@@ -111,7 +111,7 @@ def test_a_campaign_whose_parent_and_workers_are_killed_gives_the_same_dataset(
     assert process.returncode == 0, problems
     assert said.startswith(f"resuming: {done} of {circuits} samples are done\n")
     print(f"{parents} parents and {len(kills)} workers killed")  # noqa: T201
-    assert len(kills) >= min(most, 5)
+    assert len(kills) >= min(most - 1, 5)  # the few circuits of the quick case may be done before its second
     assert (folder / "dataset.nc").read_bytes() == expected[1]
 
 
