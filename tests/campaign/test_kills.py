@@ -89,7 +89,7 @@ def killing(pids: Callable[[], list[int]], every: float, most: int = 1000) -> It
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.parametrize(
     ("circuits", "where", "parents", "every", "most"),
-    [(36, "2", 1, 0.6, 2), *(pytest.param(2000, n, 5, 1.5, 1000, marks=pytest.mark.slow) for n in ("1", "2"))],
+    [(36, "2", 1, 0.3, 2), *(pytest.param(2000, n, 5, 1.5, 1000, marks=pytest.mark.slow) for n in ("1", "2"))],
 )
 def test_a_campaign_whose_parent_and_workers_are_killed_gives_the_same_dataset(
     tmp_path: Path, expected: tuple[Shaped, bytes], circuits: int, where: str, parents: int, every: float, most: int
@@ -111,7 +111,7 @@ def test_a_campaign_whose_parent_and_workers_are_killed_gives_the_same_dataset(
     assert process.returncode == 0, problems
     assert said.startswith(f"resuming: {done} of {circuits} samples are done\n")
     print(f"{parents} parents and {len(kills)} workers killed")  # noqa: T201
-    assert len(kills) >= min(most - 1, 5)  # the few circuits of the quick case may be done before its second
+    assert len(kills) >= min(most, 5)
     assert (folder / "dataset.nc").read_bytes() == expected[1]
 
 
