@@ -14,23 +14,20 @@ from dataclasses import replace
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
+from amcsim.nodal.certificate import LINEAR_RANGE, SLEWING
 from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.ports import Ports
 from amcsim.nodal.startup import start_up
 from amcsim.status import Reason, Status
 
-__all__ = ["LINEAR_RANGE", "SLEWING", "StartUp", "certified", "judge", "judge_start_up", "start_up_times"]
+__all__ = ["StartUp", "certified", "judge", "judge_start_up", "start_up_times"]
 
 StartUp = Callable[[F64], F64]
 """b (m,) -> outputs x at `start_up_times`, (t, m)."""
 
-LINEAR_RANGE = 0.25
-"""Fraction of the amplifier's linear input range, swing and output current within which its limits bend it by 2 %."""
 _KCL_TOLERANCE = 0.02
 _LATCH_TOLERANCE = 0.02
 """Relative distance from the DC point beyond which a settled transient has settled elsewhere."""
-SLEWING = 10.0
-"""Times |x| / slew rate that a slewing array may take: where that is longer than the read window, it is run."""
 _LEAST = 1e-4
 """Norm of x, V, below which distances count as on this one: integration errors are no latched states."""
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from amcsim._types import F64, I64, Bool
 from amcsim.mapping import largest
+from amcsim.nodal.certificate import calm, certified, certified_scaled, stays_linear
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
-from amcsim.surrogate.certificate import calm, certified, certified_scaled, stays_linear
 from amcsim.surrogate.curved import Curved, curved
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.wires import transfer
@@ -47,7 +47,7 @@ class InvArray:
     load: F64
     """Output conductances D of amplifiers and inverters, (*batch, 2m), S."""
     certified: Bool
-    """(*batch,): stable, settled and free of latched states (amcsim.surrogate.certificate)."""
+    """(*batch,): stable, settled and free of latched states (amcsim.nodal.certificate)."""
     unstable: Bool
     """(*batch,): a real pole in the right half-plane for certain: det M < 0, while det(s E + M) > 0 at large s."""
     calm: Bool
@@ -78,7 +78,7 @@ class InvArray:
         return self.outputs(b)[0]
 
     def stays_linear(self, index: tuple[int, ...], x: F64, spec: Spec) -> Bool:
-        """(k,): whether the outputs x, (m, k), of one array that is calm are answers (amcsim.surrogate.certificate).
+        """(k,): whether the outputs x, (m, k), of one array that is calm are answers (amcsim.nodal.certificate).
 
         `spec`: of the circuit, whose converters need not be the surrogate's.
         """

@@ -15,10 +15,10 @@ import numpy as np
 
 from amcsim._types import F64, I64, Bool
 from amcsim.mapping import largest
+from amcsim.nodal.certificate import certificate_conductance, slews
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
-from amcsim.surrogate.certificate import certificate_conductance, slews
 from amcsim.surrogate.curved import Curved, curved
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.wires import transfer

@@ -25,10 +25,23 @@ import math
 import numpy as np
 
 from amcsim._types import F64, Bool
-from amcsim.nodal.verdict import LINEAR_RANGE, SLEWING
 from amcsim.specs import Spec
 
-__all__ = ["calm", "certificate_conductance", "certified", "certified_scaled", "slews", "stays_linear"]
+__all__ = [
+    "LINEAR_RANGE",
+    "SLEWING",
+    "calm",
+    "certificate_conductance",
+    "certified",
+    "certified_scaled",
+    "slews",
+    "stays_linear",
+]
+
+LINEAR_RANGE = 0.25
+"""Fraction of the amplifier's linear input range, swing and output current within which its limits bend it by 2 %."""
+SLEWING = 10.0
+"""Times |x| / slew rate that a slewing array may take: where that is longer than the read window, it is run."""
 
 _MARGIN = 1.5
 """On the terms of lag, for what is left out. At 1 none of 4,000 skewed arrays was unstable, at 0.7 one in 50 was."""
