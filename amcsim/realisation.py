@@ -45,7 +45,7 @@ class Realisation:
 def realise(a: F64, spec: Spec, key: Key) -> Realisation:
     """Draw the circuit for a, (*batch, m, m), from named streams: cells, offsets, inverter offsets, mismatches.
 
-    Programming errors: uniform within +-tolerance, gaussian with that standard deviation, or as write-verify leaves
+    Targets are rounded to the nearest of programming.states. Programming errors: uniform within +-tolerance, gaussian with that standard deviation, or as write-verify leaves
     them (amcsim.write_error), on the verified quantity (the RRAM device, or the whole cell: then 1/g_device =
     1/g_cell - R_on). Conductances stay above a tenth of g_min. Stuck cells read g_max or g_min whatever their target.
     Raises SpecError for what is not supported, and where verify = "cell" asks for more than the access device lets
@@ -53,6 +53,9 @@ def realise(a: F64, spec: Spec, key: Key) -> Realisation:
     """
     spec.require_supported()
     targets = np.stack(to_conductances(a, spec.cell), axis=-3)
+    if spec.programming.states is not None:
+        pitch = spec.g_unit / (spec.programming.states - 1)
+        targets = spec.cell.g_min + pitch * np.round((targets - spec.cell.g_min) / pitch)
     tolerance = spec.programming.tolerance
     draw = key.child(0).generator()
     if spec.programming.model == "uniform":

@@ -177,6 +177,8 @@ class ProgrammingSpec(_Section):
     fitted to write-verify loops in ngspice for tolerances of 10 and 2 uS."""
     tolerance: float = Field(0.0, ge=0.0, le=1e-2)
     """Write tolerance, S."""
+    states: int | None = Field(None, ge=2, le=1 << 16)
+    """Targets are rounded to so many states, evenly spaced from g_min to g_max; absent = any conductance."""
     verify: Literal["cell", "device"] = "device"
     """Is the target the whole cell's conductance (access resistance inside), or the RRAM device's alone?"""
     stuck_on: float = Field(0.0, ge=0.0, le=1.0)

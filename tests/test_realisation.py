@@ -134,3 +134,14 @@ def test_stuck_cells_read_the_ends_of_the_range_in_their_fractions() -> None:
     # 20,000 cells: three standard deviations of a fraction of 0.2 are 0.0085
     assert np.mean(cells == spec.cell.g_max) == pytest.approx(0.2, abs=0.013)
     assert np.mean(r.g_pos == spec.cell.g_min) == pytest.approx(0.1, abs=0.013)
+
+
+def test_states_are_evenly_spaced_and_the_nearest_is_written() -> None:
+    spec = preset("ideal").replace(programming={"states": 8})
+    a = np.linspace(-1.0, 1.0, 401).reshape(1, 1, 401)
+    r = realise(a, spec, Key(0))
+    states = np.linspace(spec.cell.g_min, spec.cell.g_max, 8)
+    for got, wanted in zip((r.g_pos, r.g_neg), to_conductances(a, spec.cell), strict=True):
+        assert {int(np.abs(states - g).argmin()) for g in got.ravel()} == set(range(8))
+        np.testing.assert_allclose(np.abs(states[:, None] - got.ravel()).min(axis=0), 0.0, atol=1e-18)
+        assert np.abs(got - wanted).max() <= (states[1] - states[0]) / 2 * (1 + 1e-12)

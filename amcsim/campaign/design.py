@@ -20,6 +20,8 @@ from amcsim.streams import Key
 
 __all__ = ["Campaign", "CampaignError", "load_campaign", "load_recorded"]
 
+LATER = (("programming", "states"),)
+"""Keys of a spec that are younger than the first campaigns."""
 HELD_OUT_EVERY = 4
 """Of each family and size every fourth sample is held out of the fit."""
 
@@ -80,6 +82,9 @@ class Campaign(BaseModel):
     def sha256(self) -> str:
         """Hash of all that decides the samples."""
         said = self.model_dump(exclude={"recorded": True, "spec": {"cell": {"v_disturb"}}})  # neither decides any
+        for section, key in LATER:  # at its default a younger key leaves the hash of older campaigns as it was
+            if said["spec"][section][key] == type(getattr(self.spec, section)).model_fields[key].default:
+                del said["spec"][section][key]
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         for m in sorted(self.recorded):
             digest.update(np.ascontiguousarray(self.recorded[m]).tobytes())
