@@ -11,6 +11,7 @@ from amcsim.access import on_resistance
 from amcsim.mapping import to_conductances
 from amcsim.specs import Spec, SpecError
 from amcsim.streams import Key
+from amcsim.variation import read_cells, varies
 from amcsim.write_error import draw_write_errors
 
 __all__ = ["Realisation", "linear_matrix", "realise"]
@@ -42,12 +43,14 @@ class Realisation:
         )
 
 
-def realise(a: F64, spec: Spec, key: Key) -> Realisation:
+def realise(a: F64, spec: Spec, key: Key, read: int = 0) -> Realisation:
     """Draw the circuit for a, (*batch, m, m), from named streams: cells, offsets, inverter offsets, mismatches.
 
-    Targets are rounded to the nearest of programming.states. Programming errors: uniform within +-tolerance, gaussian with that standard deviation, or as write-verify leaves
-    them (amcsim.write_error), on the verified quantity (the RRAM device, or the whole cell: then 1/g_device =
-    1/g_cell - R_on). Conductances stay above a tenth of g_min. Stuck cells read g_max or g_min whatever their target.
+    Targets are rounded to the nearest of programming.states. Programming errors: uniform within +-tolerance, gaussian
+    with that standard deviation or one by state, or as write-verify leaves them (amcsim.write_error), on the verified
+    quantity (the RRAM device, or the whole cell: then 1/g_device = 1/g_cell - R_on). Conductances stay above a tenth of
+    g_min. Stuck cells read g_max or g_min whatever their target. What read number `read` of the devices then finds is
+    amcsim.variation's: drift, telegraph noise, read noise; reads of one key share all but what is drawn anew each time.
     Raises SpecError for what is not supported, and where verify = "cell" asks for more than the access device lets
     through.
     """
@@ -61,7 +64,9 @@ def realise(a: F64, spec: Spec, key: Key) -> Realisation:
     if spec.programming.model == "uniform":
         targets = targets + draw.uniform(-tolerance, tolerance, targets.shape)
     elif spec.programming.model == "gaussian":
-        targets = targets + draw.normal(0.0, tolerance, targets.shape)
+        table = spec.programming.sigma_by_state
+        sigmas = np.array(((0.0, tolerance),) if table is None else table)
+        targets = targets + draw.standard_normal(targets.shape) * np.interp(targets, sigmas[:, 0], sigmas[:, 1])
     elif spec.programming.model == "write_verify":
         targets = targets + draw_write_errors(targets, spec.programming, spec.cell, draw)
     cells = np.maximum(targets, 0.1 * spec.cell.g_min)
@@ -78,6 +83,8 @@ def realise(a: F64, spec: Spec, key: Key) -> Realisation:
                 f"resistance of {series:.3g} ohm (allowed up to {0.9 / series:.3g} S)"
             )
         cells = cells / (1.0 - cells * series)
+    if varies(spec.variation):
+        cells = read_cells(cells, spec, key, read)
     shape = a.shape[:-2] + (a.shape[-1],)
     rows = a.shape[:-2] + (a.shape[-2],)
     sigma, mismatch = spec.opamp.offset_sigma, spec.inverter.mismatch_sigma

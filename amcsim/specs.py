@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 SCHEMA_VERSION = 1
 TRANSISTOR_OPAMPS = ("opamp_miller", "opamp_classab")
@@ -32,6 +32,7 @@ __all__ = [
     "ProgrammingSpec",
     "Spec",
     "SpecError",
+    "VariationSpec",
     "WireSpec",
     "load_spec",
     "preset",
@@ -169,6 +170,17 @@ class WireSpec(_Section):
     """Capacitance to ground at each inverter's amplifier input, F."""
 
 
+def _as_pairs(value: Any) -> Any:
+    """TOML and JSON have lists only."""
+    return tuple(map(_as_pairs, value)) if isinstance(value, list) else value
+
+
+StateTable = Annotated[
+    tuple[tuple[float, float], ...], BeforeValidator(_as_pairs), Field(min_length=1, max_length=1 << 10)
+]
+"""A number by state, S and S."""
+
+
 class ProgrammingSpec(_Section):
     """How programmed conductances depart from their targets."""
 
@@ -177,6 +189,9 @@ class ProgrammingSpec(_Section):
     fitted to write-verify loops in ngspice for tolerances of 10 and 2 uS."""
     tolerance: float = Field(0.0, ge=0.0, le=1e-2)
     """Write tolerance, S."""
+    sigma_by_state: StateTable | None = None
+    """Pairs (target, standard deviation), S, ascending by target, which gaussian takes instead of tolerance: linear
+    between targets, held at the ends. amcsim.write_error.sigma_by_state makes one of write-verify loops."""
     states: int | None = Field(None, ge=2, le=1 << 16)
     """Targets are rounded to so many states, evenly spaced from g_min to g_max; absent = any conductance."""
     verify: Literal["cell", "device"] = "device"
@@ -188,9 +203,40 @@ class ProgrammingSpec(_Section):
 
     @model_validator(mode="after")
     def _fractions(self) -> ProgrammingSpec:
+        if self.sigma_by_state is not None:
+            targets, sigmas = zip(*self.sigma_by_state, strict=True)
+            if self.model not in ("gaussian", "ideal"):
+                raise ValueError(f'sigma_by_state goes with model = "gaussian", not "{self.model}"')
+            if list(targets) != sorted(set(targets)) or not 0.0 <= min(targets) <= max(targets) <= 1e-2:
+                raise ValueError("sigma_by_state: targets must ascend within 0 to 0.01 S")
+            if not 0.0 <= min(sigmas) <= max(sigmas) <= 1e-2:
+                raise ValueError("sigma_by_state: standard deviations must lie within 0 to 0.01 S")
         if self.stuck_on + self.stuck_off > 1.0:
             raise ValueError(f"stuck_on + stuck_off = {self.stuck_on + self.stuck_off:g}: no more than 1 of all cells")
         return self
+
+
+class VariationSpec(_Section):
+    """What a cell reads after it was verified (amcsim.variation); every part is off by default."""
+
+    age: float = Field(1.0, ge=1e-9, le=1e10)
+    """Time from the write to the read, s."""
+    onset: float = Field(1.0, ge=1e-9, le=1e10)
+    """Time after the write at which conductances are as verified, s; before it nothing drifts."""
+    drift: float = Field(0.0, ge=-0.5, le=0.5)
+    """Mean exponent nu of the drift G (age/onset)^-nu."""
+    drift_sigma: float = Field(0.0, ge=0.0, le=0.5)
+    """Standard deviation of nu from cell to cell."""
+    telegraph_share: float = Field(0.0, ge=0.0, le=1.0)
+    """Fraction of cells with an active trap, each filled for its own share of the time, uniform in 0 to 1."""
+    telegraph_largest: float = Field(0.2, ge=0.0, le=0.9)
+    """Relative fall of the conductance by a filled trap, in the limit of high resistance."""
+    telegraph_half: float = Field(5e-6, ge=1e-9, le=1e-2)
+    """Conductance at which half of that fall is reached, S."""
+    read_sigma: float = Field(0.0, ge=0.0, le=0.5)
+    """Relative standard deviation of a cell's conductance from read to read, at g_max."""
+    read_exponent: float = Field(0.0, ge=0.0, le=2.0)
+    """It grows as (G/g_max)^-read_exponent towards small conductances, up to a half."""
 
 
 class ConverterSpec(_Section):
@@ -219,6 +265,7 @@ class Spec(_Section):
     inverter: InverterSpec = InverterSpec()
     wire: WireSpec = WireSpec()
     programming: ProgrammingSpec = ProgrammingSpec()
+    variation: VariationSpec = VariationSpec()
     converters: ConverterSpec = ConverterSpec()
 
     @property
@@ -326,7 +373,31 @@ _PKU_350NM: dict[str, dict[str, tuple[Any, str]]] = {
     },
 }
 
-_PRESETS: dict[str, dict[str, dict[str, tuple[Any, str]]]] = {"ideal": {}, "pku_350nm": _PKU_350NM}
+# The paper shows no noise of its cells; forms are those of amcsim.variation, which names their sources.
+_VARYING: dict[str, dict[str, tuple[Any, str]]] = {
+    "programming": {
+        "model": ("write_verify", "write-verify loops in ngspice (calibration/rram_write_error.json)"),
+        "tolerance": (10e-6, "paper, Fig. 9"),
+        "verify": ("device", "assumed"),
+    },
+    "variation": {
+        "age": (1e4, "assumed: within the paper's retention test of 1e5 s, Fig. 6"),
+        "onset": (1.0, "assumed"),
+        "drift": (8.7e-4, "assumed: 0.2 % a decade, 1 % over the paper's 1e5 s"),
+        "drift_sigma": (8.7e-4, "assumed: as large as its mean (form: Zhao et al., IEDM 2017)"),
+        "telegraph_share": (0.3, "assumed"),
+        "telegraph_largest": (0.2, "form: Ambrogio et al., IEEE TED 61, 2920 (2014); number assumed"),
+        "telegraph_half": (5e-6, "assumed: 0.5 % at 200 uS, 4 % at 20 uS"),
+        "read_sigma": (2e-3, "assumed: white noise of one read, a fifth of the telegraph noise"),
+        "read_exponent": (0.5, "assumed: noise falls with the root of the filament's cross-section"),
+    },
+}
+
+_PRESETS: dict[str, dict[str, dict[str, tuple[Any, str]]]] = {
+    "ideal": {},
+    "pku_350nm": _PKU_350NM,
+    "pku_350nm_varying": _PKU_350NM | _VARYING,
+}
 
 
 def preset_names() -> tuple[str, ...]:
@@ -335,7 +406,8 @@ def preset_names() -> tuple[str, ...]:
 
 
 def preset(name: str) -> Spec:
-    """The named preset: `ideal` (no wires, no access device, ideal amplifiers and writes) or `pku_350nm`.
+    """The named preset: `ideal` (no wires, no access device, ideal amplifiers and writes), `pku_350nm`, or
+    `pku_350nm_varying` (the same with drift, telegraph noise and read noise).
 
     Raises SpecError for another name.
     """

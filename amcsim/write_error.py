@@ -18,7 +18,7 @@ import numpy as np
 from amcsim._types import F64
 from amcsim.specs import CellSpec, ProgrammingSpec, SpecError
 
-__all__ = ["TABLE", "WriteError", "draw_write_errors", "load_write_errors", "write_error"]
+__all__ = ["TABLE", "WriteError", "draw_write_errors", "load_write_errors", "sigma_by_state", "write_error"]
 
 TABLE = "rram_write_error.json"
 """The file in calibration/."""
@@ -118,3 +118,18 @@ def draw_write_errors(
     """One error (S) for each target (S). Raises SpecError as `write_error`."""
     table = write_error(programming, cell)
     return table.quantile(np.clip(targets, table.targets[0], table.targets[-1]), generator.random(targets.shape))
+
+
+def sigma_by_state(programming: ProgrammingSpec, cell: CellSpec) -> tuple[tuple[float, float], ...]:
+    """(target, standard deviation of the error), S, of write-verify loops, as programming.sigma_by_state takes them.
+
+    `programming` names tolerance and verified quantity, whatever its model. Between quantiles a and b at probabilities
+    d apart the error's density is uniform: E[e] gains d (a + b)/2, E[e^2] d (a^2 + a b + b^2)/3. Raises SpecError as
+    `write_error`.
+    """
+    table = write_error(programming, cell)
+    share = np.diff(table.probabilities)
+    low, high = table.quantiles[:, :-1], table.quantiles[:, 1:]
+    mean = (share * (low + high) / 2).sum(axis=1)
+    sigma = np.sqrt((share * (low**2 + low * high + high**2) / 3).sum(axis=1) - mean**2)
+    return tuple(zip(table.targets.tolist(), sigma.tolist(), strict=True))

@@ -81,6 +81,8 @@ def _literals(annotation: Any) -> Iterator[Any]:
 def _kind(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"an object, `{annotation.__name__}` below"
+    if "tuple[tuple[float" in str(annotation):
+        return "a list of pairs of numbers"
     parts = [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
     names = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
     names |= {tuple: "whole numbers", dict: "a table of whole numbers"}

@@ -29,7 +29,8 @@ def bounded_fields() -> list[tuple[str, str, float, float]]:
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             continue
         for name, field in model.model_fields.items():
-            if "float" in str(field.annotation) or "int" in str(field.annotation):
+            kind = str(field.annotation)
+            if ("float" in kind or "int" in kind) and "tuple" not in kind:  # tables have rules of their own
                 bounds = {k: getattr(m, k) for m in field.metadata for k in ("ge", "le") if hasattr(m, k)}
                 found.append((section, name, bounds["ge"], bounds["le"]))  # KeyError: a number without a range
     return found

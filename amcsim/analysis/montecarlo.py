@@ -27,7 +27,7 @@ from amcsim.ngspice.messages import NgspiceDied, NgspiceError
 from amcsim.ngspice.session import Session, session_for
 from amcsim.realisation import Realisation, realise
 from amcsim.runs import ReplaceWorker, default_workers, run
-from amcsim.specs import Spec
+from amcsim.specs import Spec, VariationSpec
 from amcsim.streams import Key
 from amcsim.topology.circuit import Topology
 from amcsim.topology.inv import INV
@@ -196,6 +196,7 @@ def _undrawn(job: _Job) -> Realisation:
         programming={"model": "ideal", "stuck_on": 0.0, "stuck_off": 0.0},
         opamp={"offset_sigma": 0.0},
         inverter={"mismatch_sigma": 0.0},
+        variation=VariationSpec().model_dump(),
     )
     return realise(job.a, exact, Key(0))
 

@@ -17,10 +17,11 @@ from amcsim._types import F64
 from amcsim.campaign.families import draw_system, families_of, leaf_blocks
 from amcsim.specs import Spec, load_spec, preset_names, read_toml, sentence
 from amcsim.streams import Key
+from amcsim.variation import varies
 
 __all__ = ["Campaign", "CampaignError", "load_campaign", "load_recorded"]
 
-LATER = (("programming", "states"),)
+LATER = (("programming", "states"), ("programming", "sigma_by_state"))
 """Keys of a spec that are younger than the first campaigns."""
 HELD_OUT_EVERY = 4
 """Of each family and size every fourth sample is held out of the fit."""
@@ -85,6 +86,8 @@ class Campaign(BaseModel):
         for section, key in LATER:  # at its default a younger key leaves the hash of older campaigns as it was
             if said["spec"][section][key] == type(getattr(self.spec, section)).model_fields[key].default:
                 del said["spec"][section][key]
+        if not varies(self.spec.variation):
+            del said["spec"]["variation"]
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         for m in sorted(self.recorded):
             digest.update(np.ascontiguousarray(self.recorded[m]).tobytes())

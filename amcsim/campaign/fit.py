@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import least_squares
 
+from amcsim import variation
 from amcsim._types import F64, I64, Bool
 from amcsim.access import curvature_voltage, on_resistance
 from amcsim.campaign.design import Campaign
@@ -30,11 +31,14 @@ _TURNING = "turning"
 
 
 def device_range(spec: Spec) -> tuple[float, float]:
-    """Device conductances that programming can realise, S (gaussian: to six standard deviations)."""
-    reach = spec.programming.tolerance * {"ideal": 0.0, "uniform": 1.0}.get(spec.programming.model, 6.0)
+    """Device conductances that programming and reads can realise, S (what is gaussian: to six standard deviations)."""
+    written, tolerance = spec.programming, spec.programming.tolerance
+    if written.model == "gaussian" and written.sigma_by_state is not None:
+        tolerance = max(sigma for _, sigma in written.sigma_by_state)
+    reach = tolerance * {"ideal": 0.0, "uniform": 1.0, "write_verify": 1.0}.get(written.model, 6.0)
     low, high = max(spec.cell.g_min - reach, 0.1 * spec.cell.g_min), spec.cell.g_max + reach
-    series = on_resistance(spec.cell) if spec.programming.verify == "cell" else 0.0
-    return low, high / (1.0 - high * series)
+    series = on_resistance(spec.cell) if written.verify == "cell" else 0.0
+    return variation.reach((low, high / (1.0 - high * series)), spec)
 
 
 def measure_cell(spec: Spec, conductances: int, voltages: int) -> tuple[F64, F64, F64]:

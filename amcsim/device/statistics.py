@@ -14,6 +14,7 @@ import numpy as np
 from amcsim._types import F64, I64
 from amcsim.device.gap import gap_model
 from amcsim.streams import Key
+from amcsim.variation import telegraph_amplitude
 
 __all__ = ["Endurance", "Relaxation", "Retention", "StuckCells", "TelegraphNoise"]
 
@@ -76,8 +77,7 @@ class TelegraphNoise:
 
     def amplitude(self, conductance: F64) -> F64:
         """Relative amplitude, same shape."""
-        ratio = self.half / conductance
-        return np.asarray(self.largest * ratio / (1.0 + ratio), dtype=np.float64)
+        return telegraph_amplitude(conductance, self.largest, self.half)
 
     def read(self, conductance: F64, key: Key) -> F64:
         """Conductances (S) found by one read: with a trap that is filled half of the time on average."""

@@ -72,8 +72,10 @@ class CircuitSolver:
     """The INV circuit in ngspice (amcsim.analysis.array)."""
 
     spec: Spec
+    read: int = 0
+    """Number of the read of an array that programming with the same key leaves (amcsim.variation)."""
 
     def program(self, a: F64, key: Key) -> CircuitProgrammed:
         """Write a, (*batch, m, m). Raises ValueError for a bad matrix, SpecError for an unsupported spec."""
         a = check_matrix(a)
-        return CircuitProgrammed(a, self.spec, realise(a, self.spec, key))
+        return CircuitProgrammed(a, self.spec, realise(a, self.spec, key, self.read))

@@ -45,11 +45,13 @@ class Emulated:
     """Read: cell range and programming error, drawn as every backend draws them; the rest is idealised."""
     output_gain: float = 1.0
     """The answer is multiplied by it: without write errors the LP relative error is exactly |1 - output_gain|."""
+    read: int = 0
+    """Number of the read of an array that programming with the same key leaves (amcsim.variation)."""
 
     def program(self, a: F64, key: Key) -> EmulatedProgrammed:
         """Draw the write error of a, (*batch, n, n). Raises ValueError for a bad matrix, SpecError for a bad spec."""
         a = check_matrix(a)
-        realised = linear_matrix(realise(a, self.spec, key), self.spec) * matrix_scale(a)[..., None, None]
+        realised = linear_matrix(realise(a, self.spec, key, self.read), self.spec) * matrix_scale(a)[..., None, None]
         eye = np.broadcast_to(np.eye(a.shape[-1]), a.shape)
         with np.errstate(all="ignore"):
             inverse = self.output_gain * solve_or_nan(realised, eye)

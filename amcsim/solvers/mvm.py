@@ -140,6 +140,8 @@ class MvmSolver:
     backend: Backend = "nodal"
     surrogate: Surrogate | None = None
     """For the backend of that name."""
+    read: int = 0
+    """Number of the read of an array that programming with the same key leaves (amcsim.variation)."""
 
     def program(self, a: F64, key: Key) -> MvmProgrammed:
         """Write a, (*batch, m, n).
@@ -148,7 +150,7 @@ class MvmSolver:
         outside the surrogate's domain.
         """
         a = check_matrix(a, square=False)
-        r = realise(a, self.spec, key)
+        r = realise(a, self.spec, key, self.read)
         if self.backend == "surrogate":
             if self.surrogate is None:
                 raise ValueError("the backend 'surrogate' needs a surrogate")

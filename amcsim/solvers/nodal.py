@@ -56,9 +56,11 @@ class NodalSolver:
     """The INV circuit by its own nodal equations (wires, linear cells with on-resistance, amplifier limits)."""
 
     spec: Spec
+    read: int = 0
+    """Number of the read of an array that programming with the same key leaves (amcsim.variation)."""
 
     def program(self, a: F64, key: Key) -> NodalProgrammed:
         """Write a, (*batch, m, m). Raises ValueError for a bad matrix, SpecError for an unsupported spec."""
         a = check_matrix(a)
         self.spec.require_equations("nodal")
-        return NodalProgrammed(a, self.spec, realise(a, self.spec, key))
+        return NodalProgrammed(a, self.spec, realise(a, self.spec, key, self.read))

@@ -83,9 +83,11 @@ class SurrogateSolver:
 
     surrogate: Surrogate
     spec: Spec
+    read: int = 0
+    """Number of the read of an array that programming with the same key leaves (amcsim.variation)."""
 
     def program(self, a: F64, key: Key) -> SurrogateProgrammed:
         """Write a, (*batch, m, m). Raises ValueError for a bad matrix, DomainError outside the surrogate's domain."""
         a = check_matrix(a)
-        r = realise(a, self.spec, key)
+        r = realise(a, self.spec, key, self.read)
         return SurrogateProgrammed(a, self.spec, r, program(self.surrogate, self.spec, r))

@@ -12,6 +12,7 @@ def test_every_value_of_a_preset_has_its_unit_meaning_and_source() -> None:
     assert rows["`wire.layout`"][0] == "shared"
     assert rows["`inverter.mismatch_sigma`"][::2] == ["0", "default"]
     dimensionless = {"gain", "mismatch_sigma", "stuck_on", "stuck_off", "settling_tolerance", "v0_exponent"}
+    dimensionless |= {"drift", "drift_sigma", "telegraph_share", "telegraph_largest", "read_sigma", "read_exponent"}
     numbers = {key: value for key, (value, *_) in rows.items() if value[0] in "\u22120123456789"}
     assert {key.strip("`").split(".")[1] for key, value in numbers.items() if " " not in value} <= dimensionless
 
