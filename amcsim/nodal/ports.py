@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,9 @@ from scipy.sparse.linalg import splu
 
 from amcsim._types import F64, I64
 from amcsim.access import cell_current, channel_capacitances, curvature_voltage
-from amcsim.nodal.lines import Capacitors, port_matrices
+from amcsim.nodal.lines import Capacitors, port_admittance, port_capacitance
 from amcsim.realisation import Realisation
-from amcsim.specs import Spec
+from amcsim.specs import Spec, WireSpec
 from amcsim.topology.circuit import Topology
 from amcsim.topology.network import Network
 
@@ -34,10 +34,30 @@ class Ports:
 
     conductance: F64
     """Y, (n, n), S."""
-    capacitance: F64
-    """C, (n, n), F."""
+    moment: F64 | FirstMoment
+    """C, (n, n), F, or what computes it."""
     cells: CurvedCells | None = None
     """The cells whose current bends away from Y; None where all are linear."""
+
+    @property
+    def capacitance(self) -> F64:
+        """C, (n, n), F."""
+        return self.moment.value if isinstance(self.moment, FirstMoment) else self.moment
+
+
+class FirstMoment:
+    """C of lines, computed when it is first asked for: most verdicts need none."""
+
+    def __init__(self, wire: WireSpec, g: F64, capacitors: Capacitors, at: tuple[I64, ...], around: F64) -> None:
+        self._parts = wire, g, capacitors, at, around
+
+    @cached_property
+    def value(self) -> F64:
+        """C, (n, n), F: that of the arrays at the ports `at`, and what is around them."""
+        wire, g, capacitors, at, around = self._parts
+        whole = around.copy()
+        whole[at] += port_capacitance(wire, g, capacitors)
+        return whole
 
 
 class Interior:
@@ -197,10 +217,8 @@ def reduce_lines(topology: Topology, spec: Spec, r: Realisation, on_resistance: 
     bit_lines = topology.outputs if topology.on_cells else ("in",)
     lines = [network.ports.get(group, network.sources.node) for group in (*bit_lines, "sl")]
     at = np.ix_(*[number[np.concatenate(lines)]] * 2)
-    array = port_matrices(wire, g / series, capacitors)
-    y[at] += array[0]
-    c[at] += array[1]
-    return Ports(y, c)
+    y[at] += port_admittance(wire, g / series)
+    return Ports(y, FirstMoment(wire, g / series, capacitors, at, c))
 
 
 @lru_cache(maxsize=16)

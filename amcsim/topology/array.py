@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from amcsim.specs import WireSpec
 from amcsim.topology.network import NetworkBuilder
 
@@ -15,6 +17,13 @@ def add_array(net: NetworkBuilder, wire: WireSpec, m: int, n: int, drives: tuple
     a source-line runs from the amplifier past the n positive cells, then the n negative ones; `separate`: each array
     has its own. Nodes that a wire of 0 ohm would join are one node.
     """
+    if not any((wire.bl_resistance, wire.sl_resistance, wire.bl_capacitance, wire.sl_capacitance)):
+        drivers = np.array([net.node(f"{drives[c // n]}{c % n}") for c in range(2 * n)])
+        senses = np.array([net.node(f"sl{i}") for i in range(m)])
+        row, line = (part.ravel() for part in np.indices((m, 2 * n)))
+        names = (f"c{i}_{c}" for i in range(m) for c in range(2 * n))
+        net.cells(names, drivers[line], senses[row], line // n, row, line % n)
+        return
     for i in range(m):
         for c in range(2 * n):
             array, column = divmod(c, n)

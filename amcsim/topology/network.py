@@ -99,6 +99,10 @@ class NetworkBuilder:
         """Add a cell."""
         self._cells.append((name, self.node(bl), self.node(sl), array, row, column))
 
+    def cells(self, names: Iterable[str], bl: I64, sl: I64, array: I64, row: I64, column: I64) -> None:
+        """Add many cells between nodes known by their numbers."""
+        self._cells.extend(zip(names, *(part.tolist() for part in (bl, sl, array, row, column)), strict=True))
+
     def amplifier(self, name: str, inverting: str, output: str) -> None:
         """Add an op-amp."""
         self._amplifiers.append((name, self.node(inverting), self.node(output)))
