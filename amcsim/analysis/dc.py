@@ -105,7 +105,7 @@ def _swept(problem: Problem, columns: F64) -> F64:
     """
     topology, r = problem.topology, problem.realisation
     deck = array_deck(topology, problem.spec, r, np.zeros(len(columns)), conditions=problem.conditions)
-    session = loaded(topology, deck, "Vsample sample 0 dc 0")
+    session = loaded(topology, deck)
     names = [f"v{name}" for name in deck.network.sources.names]
     outputs = [f"v({name})" for name in problem.outputs]
     volts = (topology.drive(*r.g_pos.shape) @ columns).T

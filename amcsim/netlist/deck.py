@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,18 @@ class Deck:
         # What follows a line break or another control character in a title could be read as SPICE.
         title = "".join(c if c.isprintable() else " " for c in self.title)
         object.__setattr__(self, "title", title.strip() or "array")
+
+    @cached_property
+    def values(self) -> dict[str, float]:
+        """See `alterations`."""
+        net, r, spec = self.network, self.realisation, self.spec
+        g = np.stack([r.g_pos, r.g_neg])[net.cells.array, net.cells.row, net.cells.column]
+        changes = cell_alterations(spec.cell, net.cells.names, g)
+        changes |= {f"v.x{n}.vos": v for n, v in zip(net.amplifiers.names, r.offset.tolist(), strict=True)}
+        feedback = spec.inverter.resistance * r.inverter_ratio
+        for n, vos, ohm in zip(net.inverters.names, r.inverter_offset.tolist(), feedback.tolist(), strict=False):
+            changes |= {f"v.x{n}.xo.vos": vos, f"r.x{n}.rb": ohm}
+        return changes | {f"v{name}": v for name, v in zip(net.sources.names, self.sources.tolist(), strict=True)}
 
 
 def opamp_kind(spec: Spec) -> str:
@@ -274,12 +287,4 @@ def cell_alterations(cell: CellSpec, names: Sequence[str], g: F64) -> dict[str, 
 
 def alterations(deck: Deck) -> dict[str, float]:
     """What `alter` sets in a running session to turn another realisation and other inputs into this deck's."""
-    net, r, spec = deck.network, deck.realisation, deck.spec
-    g = np.stack([r.g_pos, r.g_neg])[net.cells.array, net.cells.row, net.cells.column]
-    changes = cell_alterations(spec.cell, net.cells.names, g)
-    changes |= {f"v.x{n}.vos": v for n, v in zip(net.amplifiers.names, r.offset.tolist(), strict=True)}
-    feedback = spec.inverter.resistance * r.inverter_ratio
-    for n, vos, ohm in zip(net.inverters.names, r.inverter_offset.tolist(), feedback.tolist(), strict=False):
-        changes |= {f"v.x{n}.xo.vos": vos, f"r.x{n}.rb": ohm}
-    changes |= {f"v{name}": v for name, v in zip(net.sources.names, deck.sources.tolist(), strict=True)}
-    return changes
+    return dict(deck.values)

@@ -82,6 +82,8 @@ class Library(NgSpiceShared):
                 super().__init__(send_data=True)
         except OSError as error:
             raise NgspiceError(f"libngspice cannot be loaded from {library_path()}: {error}") from None
+        # Otherwise each analysis sets OpenMP's threads to 2 for the whole process, PyTorch's among them.
+        self.command(b"set num_threads=1")
 
     def command(self, text: bytes) -> None:
         """Run one line (commands joined by `;`, below 1024 characters), appending messages to `lines`.

@@ -31,7 +31,10 @@ __all__ = ["Session", "session_for"]
 _COMMAND_LENGTH = 900
 """Characters of a command line; ngspice's buffer ends near 1024."""
 
-_PAUSED = re.compile(r"doAnalyses:|simulation interrupted")
+_ROUTINE = "Doing analysis at TEMP", "No. of Data Rows", "Note: v"
+"""How lines begin that ngspice says of every dc analysis."""
+
+_PAUSED = re.compile(r"doAnalyses:|simulation interrupted|condition met: stop")
 """What ngspice says when a breakpoint that we set stops an analysis; without one these lines tell a failure.
 
 After doAnalyses comes "pause requested", or an older error's text that ngspice kept."""
@@ -241,26 +244,33 @@ class Session:
         return found
 
     def _sweep(self, command: str, alterations: Sequence[Sequence[str]], vectors: Sequence[str], found: F64) -> None:
-        """Run the sweep that breakpoints pause after each row, altering in between, and fill `found`."""
+        """Run the sweep that breakpoints pause after each row, altering in between, and fill `found` at its end."""
+        done = self._points(command, alterations)
+        if done:
+            plot = self._library.plot()
+            for column, name in enumerate(vectors):
+                found[:done, column] = self._library.array(self._vector(plot, name))[:done]
+
+    def _points(self, command: str, alterations: Sequence[Sequence[str]]) -> int:
+        """The sweep itself: how many rows have a solution before the first that has none."""
         library = self._library
         for k, texts in enumerate(alterations):
             if k:
                 self._command_all(texts)
             library.lines.clear()
             library.command(b"resume" if k else command.encode())
-            paused = any("condition met: stop" in line for line in library.lines)
-            said = [line for line in library.lines if not (paused and _PAUSED.search(line))]
+            said = [line for line in library.lines if not line.startswith(_ROUTINE)]
+            if any("condition met: stop" in line for line in said):
+                said = [line for line in said if not _PAUSED.search(line)]
             complaint = fatal_line(said)
             self._stale = self._stale or complaint is not None or any("failed" in line for line in said)
             if complaint is not None:
                 if k == 0:
                     raise NgspiceError(f"dc failed: {complaint}", log="\n".join(said))
-                return
+                return k
             if any("Transient op finished" in line for line in said):
-                return  # sources had their waveforms' values there, not those asked for
-            plot = library.plot()
-            for column, name in enumerate(vectors):
-                found[k, column] = self._vector(plot, name).v_realdata[k]
+                return k  # sources had their waveforms' values there, not those asked for
+        return len(alterations)
 
     @contextmanager
     def _swinging(self, sources: Mapping[str, float]) -> Iterator[None]:

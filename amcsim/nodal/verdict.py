@@ -72,8 +72,7 @@ def judge(
     passes has to be reached by a transient, too.
     """
     m = model.answers
-    times = start_up_times(model)
-    transient = run or (lambda column: model.sign * start_up(model, column, times)[:, :m])
+    transient = run or (lambda column: model.sign * start_up(model, column, start_up_times(model))[:, :m])
     kcl = _kcl_holds(model, b, u)
     if model.ports.cells is None:
         return _judge(model, b, u, current, converged, kcl, transient, doubt)

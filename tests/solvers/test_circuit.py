@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from amcsim._types import F64
+from amcsim.analysis import array
 from amcsim.analysis.inv import transient
 from amcsim.ngspice import NgspiceError
-from amcsim.realisation import realise
+from amcsim.realisation import Realisation, realise
 from amcsim.solvers import circuit
 from amcsim.solvers.circuit import CircuitSolver
 from amcsim.solvers.nodal import NodalSolver
-from amcsim.specs import preset
+from amcsim.specs import Spec, preset
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
+from amcsim.topology.circuit import Topology
 
 PKU = preset("pku_350nm")
 NO_CURE: dict[str, Any] = {
@@ -104,6 +106,7 @@ def test_overload_ends_where_the_nodal_transient_says() -> None:
 
 
 def test_no_operating_point_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(circuit, "swept_points", lambda topology, deck, volts: np.full((8, len(volts)), np.nan))
     monkeypatch.setattr(
         circuit, "operating_points", lambda topology, spec, r, b: np.full((4 * len(b), b.shape[1]), np.nan)
     )
@@ -127,3 +130,31 @@ def test_a_right_hand_side_that_is_no_number_is_no_answer() -> None:
     for solver in (CircuitSolver, NodalSolver):
         answer = solver(PKU).program(np.eye(2), Key(0)).solve(np.array([[1.0, np.nan], [1.0, 1.0]]))
         assert answer.status.tolist() == [Status.OK, Status.NOT_CONVERGED]
+
+
+def test_vectors_in_one_sweep_end_as_each_alone() -> None:
+    # Sweeps start each point from the one before; ngspice's tolerance, 1e-5, is squared by Newton's last step.
+    a = np.array([[1.0, 0.3, 0.1], [0.3, 0.8, -0.2], [0.1, -0.2, 0.6]])
+    b = np.random.default_rng(0).standard_normal((3, 6))
+    handle = CircuitSolver(PKU).program(a, Key(0))
+    together = handle.solve(b)
+    alone = [handle.solve(b[:, [k]]) for k in range(6)]
+    np.testing.assert_allclose(together.x, np.hstack([answer.x for answer in alone]), rtol=0, atol=1e-7)
+    np.testing.assert_array_equal(together.x, handle.solve(b).x)  # whatever the session did before
+    np.testing.assert_array_equal(together.status, np.hstack([answer.status for answer in alone]))
+
+
+def test_arrays_that_may_latch_are_solved_vector_by_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    real = array.operating_points
+
+    def counted(topology: Topology, spec: Spec, r: Realisation, b: F64) -> F64:
+        asked.append(b.shape[1])
+        return np.asarray(real(topology, spec, r, b))
+
+    monkeypatch.setattr(circuit, "operating_points", counted)
+    ideal = PKU.replace(programming={"model": "ideal"})
+    for a in (np.diag([1.0, 0.5]), np.array([[0.2, 1.0], [-0.9, 0.1]]), np.array([[0.1, 1.0], [-0.3, 0.1]])):
+        CircuitSolver(ideal).program(a, Key(0)).solve(np.eye(2))
+    # the first two have a positive definite symmetric part and so one DC point
+    assert asked == [2]
