@@ -38,11 +38,13 @@ docs: .venv/.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Order-only: looked at on every run (a tenth of a second), but it does not make the stamp old.
-# badcrossbar, a peer that tests compare with, would ask for a drawing library that does not build without cairo.
+# Peers that tests compare with: badcrossbar would ask for a drawing library that does not build without cairo,
+# curvlinops for torchvision, which it does not import.
 .venv/.stamp: setup.cfg setup.py pyproject.toml constraints.txt | system
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(PIP) install --retries 5 --timeout 60 -c constraints.txt -e '.[training,test,data,cluster,docs]'
-	$(PIP) install --retries 5 --timeout 60 -c constraints.txt --no-deps badcrossbar pathvalidate sigfig
+	$(PIP) install --retries 5 --timeout 60 -c constraints.txt --no-deps badcrossbar pathvalidate sigfig \
+		curvlinops-for-pytorch backpack-for-pytorch einconv einops linear_operator opt_einsum tqdm unfoldNd
 	touch $@
 
 system:

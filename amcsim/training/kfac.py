@@ -4,76 +4,85 @@ For a layer with gradient dW (out, in) the Fisher block is approximated by A (x)
 
     U = (G + beta I)^-1 dW (A + alpha I)^-1        and        u = (G + beta I)^-1 db        for the bias.
 
-Factors, with N images, T output locations (1 for a Linear layer), a the layer's inputs (for Conv2d its patches, (in,) =
-channels x kernel), g the gradient of one image's loss with respect to the layer's output:
+Factors, with N images, T locations each (amcsim.training.layers), a the layer's inputs, g the gradient of one image's
+loss with respect to the layer's output:
 
     A = 1/N sum_n sum_t a a^T,    G = 1/N sum_n sum_t g g^T,    one or both of them divided by T (`spatial_mean`).
 
 Sources: Martens & Grosse 2015 (K-FAC); Grosse & Martens 2016 (KFC), whose Omega sums over locations and whose Gamma
 averages over them: `spatial_mean="gradient"`. `"activation"` averages in A instead (K-FAC-expand of Eschenhagen et al.
-2023); the undamped product is the same. `"both"` makes the block T times too small. Zhang et al. do not say which they
-take; median epochs to full letters accuracy of 10 seeds, alpha = beta = damping: activation 18.5, both 14.5, gradient
-more than 50 (its A is 16 times larger against the same damping, its G 16 times smaller).
+2023); the undamped product is the same. `"both"` makes the block T times too small. `"reduce"` is their K-FAC-reduce:
+a averaged and g summed over an image's locations before the products (an Embedding stays with "activation"). Zhang et
+al. do not say which they take; median epochs to full letters accuracy of 10 seeds, alpha = beta = damping: activation
+18.5, both 14.5, gradient more than 50 (its A is 16 times larger against the same damping, its G 16 times smaller).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amcsim._types import F64
+from amcsim._types import F64, Bool
 from amcsim.solvers.base import Counts, Programmed, Solver
 from amcsim.streams import Key
+from amcsim.training.fisher import Capture
+from amcsim.training.layers import Layer, find_layers, sorted_into_groups
+from amcsim.training.systems import as_numpy, damped, error_norms
 
 __all__ = ["KFAC"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "damping_split": ("full", "sqrt"),
-    "fisher": ("empirical", "mc"),
+    "damping_split": ("full", "sqrt", "pi"),
+    "fisher": ("empirical", "mc", "type2"),
+    "likelihood": ("categorical", "bernoulli", "gaussian"),
     "bias": ("separate", "joint"),
     "schedule": ("paper", "reuse"),
-    "spatial_mean": ("gradient", "activation", "both"),
+    "spatial_mean": ("gradient", "activation", "both", "reduce"),
 }
-
-
-@dataclass
-class _Layer:
-    """What the hooks saw of a layer since the last step."""
-
-    name: str
-    module: nn.Linear | nn.Conv2d
-    inputs: Tensor | None = None
-    """(N, in, T)."""
-    output: Tensor | None = None
-    gradients: Tensor | None = None
-    """(N, out, T), of the batch's mean loss."""
+Inner = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
 
 class KFAC(torch.optim.Optimizer):
-    """K-FAC for models whose parameters all lie in Linear and Conv2d layers and whose loss is a mean over the batch.
+    """K-FAC on the Linear, Conv2d and Embedding layers of any model whose loss is a mean over the batch.
 
-    One forward pass in training (with gradients), `observe(logits)`, one backward pass, `step()`.
+    Forward pass in training (with gradients), `observe(outputs)`, backward pass, `step()`. Several passes before a step
+    accumulate: their losses must add up to the mean over all their images. A module used several times in a pass has
+    the locations of all its uses. Layers without a gradient are skipped, as torch's own optimisers do.
 
-    lr, weight_decay (added to the gradient), momentum (heavy ball on the update): as in torch.optim.SGD.
-    damping, damping_split: alpha = beta = damping ("full") or sqrt(damping) ("sqrt").
+    lr, weight_decay, momentum (heavy ball on the update), nesterov: as in torch.optim.SGD. Weight decay is coupled,
+        that is added to the gradient and preconditioned with it; with decoupled_weight_decay weights shrink by
+        lr x weight_decay a step, as in AdamW.
+    damping, damping_split: alpha = beta = damping ("full") or sqrt(damping) ("sqrt"); "pi": alpha = pi sqrt(damping),
+        beta = sqrt(damping) / pi, pi^2 the ratio of A's to G's mean eigenvalue (Martens & Grosse, 6.3).
     ema: decay of the running mean of the factors; None takes each batch's own factors.
-    inverse_every: T, the steps between refreshes of the inverted factors.
-    fisher: "empirical" takes g from the true labels, "mc" from labels sampled from the model (`key`).
+    factor_every, inverse_every: steps between updates of the factors, and T, between refreshes of what is inverted:
+        in between, systems and kept arrays are those of the last refresh, its damping included.
+    fisher: "empirical" takes g from the true labels, "mc" from labels sampled from the model (`key`), "type2" from the
+        loss's own curvature, one backward pass an output. `likelihood` is what the latter two take outputs for: logits
+        of classes, (N, classes, ...); logits of pixels, (N, ..., pixels); means of unit variance, (N, ..., outputs).
     bias: "separate" solves it through G alone (the paper), "joint" as one more column of dW.
     schedule: "paper" programs anew at each visit: A, G for the weights, G for the bias (one physical array);
-        "reuse" programs A and G once per refresh and keeps them.
+        "reuse" programs A and G once per refresh and keeps them, writing again (counted) those that a solve disturbed.
+    groups: torch's parameter groups, each with "params" and its own lr, damping, weight_decay, momentum, nesterov, ema;
+        parameters in none form one of the arguments above. damping and ema of a layer are those of its weight's group.
+    inner: makes the optimiser of the parameters that K-FAC has no factors for (`left`: norm layers, shared weights,
+        other modules; see layers.find_layers), from groups; None is Adam with rate 1e-3, and says so once.
+    exclude: names of modules to leave to it.
+    reference: solve each system exactly as well, for `norms`.
     Write errors of visit `which` (0 A, 1 G, 2 G for the bias) of layer l at step s come from key.child(s, l, which).
 
     Public records: `counts`; `norms`, one (vectors, 2) array a step of ||u - u*|| and ||u*||, u* being the exact
     solution with the same factors; `recorded`, with record=True one dict a step: for layer `conv` conv_A_matrix (in,
     in), conv_A_rhs (in, out), conv_G_matrix (out, out), conv_G_rhs (out, in; schedule "reuse": and the bias as last
     column), conv_G_bias_matrix, conv_G_bias_rhs (out, 1; schedule "paper"), conv_weight_update (out, in),
-    conv_bias_update (out, 1), or conv_weight_and_bias_update where bias is "joint". Matrices are damped.
+    conv_bias_update (out, 1), or conv_weight_and_bias_update where bias is "joint". Matrices are damped, and those of a
+    grouped convolution (groups, ...). An Embedding's A is diagonal, (in,), and divided by digitally.
     """
 
     def __init__(
@@ -87,224 +96,267 @@ class KFAC(torch.optim.Optimizer):
         momentum: float = 0.0,
         ema: float | None = None,
         inverse_every: int = 1,
-        damping_split: Literal["full", "sqrt"] = "full",
-        fisher: Literal["empirical", "mc"] = "empirical",
+        damping_split: Literal["full", "sqrt", "pi"] = "full",
+        fisher: Literal["empirical", "mc", "type2"] = "empirical",
         bias: Literal["separate", "joint"] = "separate",
         schedule: Literal["paper", "reuse"] = "paper",
-        spatial_mean: Literal["gradient", "activation", "both"] = "activation",
+        spatial_mean: Literal["gradient", "activation", "both", "reduce"] = "activation",
         record: bool = False,
+        *,
+        nesterov: bool = False,
+        decoupled_weight_decay: bool = False,
+        factor_every: int = 1,
+        likelihood: Literal["categorical", "bernoulli", "gaussian"] = "categorical",
+        groups: Iterable[Mapping[str, Any]] = (),
+        inner: Inner | None = None,
+        exclude: Collection[str] = (),
+        reference: bool = True,
     ) -> None:
         chosen = {"damping_split": damping_split, "fisher": fisher, "bias": bias, "schedule": schedule}
-        _check_choices({**chosen, "spatial_mean": spatial_mean})
-        _check_range("lr", lr, 0.0, np.inf)
-        _check_range("damping", damping, 0.0, np.inf)
-        _check_range("weight_decay", weight_decay, 0.0, np.inf)
-        _check_range("momentum", momentum, 0.0, 1.0)
-        _check_range("ema", 0.0 if ema is None else ema, 0.0, 1.0)
+        _check_choices({**chosen, "spatial_mean": spatial_mean, "likelihood": likelihood})
         _check_range("inverse_every", inverse_every, 1, np.inf)
-        self._layers = _supported_layers(model)
-        parameters = [p for layer in self._layers for p in layer.module.parameters()]
+        _check_range("factor_every", factor_every, 1, np.inf)
+        layers, self.left = find_layers(model, bias == "joint", exclude)
+        if not layers:
+            raise ValueError(f"K-FAC found no layer of its own; parameters outside: {self.left or 'none'}")
+        self._layers = layers
+        self._complete = False
         defaults = {"lr": lr, "damping": damping, "weight_decay": weight_decay, "momentum": momentum, "ema": ema}
-        super().__init__(parameters, {**defaults, "inverse_every": inverse_every, "steps": 0, "refreshed_at": 0})
+        defaults |= {"nesterov": nesterov, "decoupled_weight_decay": decoupled_weight_decay}
+        own, others = sorted_into_groups(model, layers, self.left, groups)
+        intervals = {"inverse_every": inverse_every, "factor_every": factor_every, "steps": 0, "refreshed_at": 0}
+        super().__init__(own, {**defaults, **intervals})
+        self.inner: torch.optim.Optimizer | None = None
+        if others:
+            if inner is None:
+                names = ", ".join(self.left[:3]) + (f" and {len(self.left) - 3} more" if len(self.left) > 3 else "")
+                warnings.warn(f"K-FAC has no factors for {names}: Adam at rate 1e-3 takes them", stacklevel=2)
+            self.inner = inner(others) if inner is not None else torch.optim.Adam(others, lr=1e-3)
+            self.param_groups += self.inner.param_groups  # the same objects, so that schedulers reach them
+        self._complete = True
         self.solver, self.key, self.counts = solver, key, Counts()
-        self.damping_split, self.fisher, self.bias, self.schedule = damping_split, fisher, bias, schedule
-        self.spatial_mean, self.record = spatial_mean, record
+        self.damping_split, self.bias, self.schedule = damping_split, bias, schedule
+        self.spatial_mean, self.record, self.reference = spatial_mean, record, reference
         self.norms: list[F64] = []
         self.recorded: list[dict[str, F64]] = []
         self._programmed: dict[tuple[int, int], Programmed] = {}
-        self._hooks = [layer.module.register_forward_hook(self._forward_hook(layer)) for layer in self._layers]
+        self._restored = False
+        self._capture = Capture(layers, fisher, likelihood, spatial_mean == "reduce", key)
 
-    def _forward_hook(self, layer: _Layer) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def keep_gradient(gradient: Tensor) -> None:
-            layer.gradients = _by_location(gradient.detach())
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refused once K-FAC is made: its layers are found then. Raises ValueError, too, for bad values of a group."""
+        if self._complete:
+            raise ValueError("K-FAC takes parameter groups when it is made (groups=), not later")
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for name, top in (
+            ("lr", np.inf),
+            ("damping", np.inf),
+            ("weight_decay", np.inf),
+            ("momentum", 1.0),
+            ("ema", 1.0),
+        ):
+            _check_range(name, 0.0 if group[name] is None else group[name], 0.0, top)
+        if group["nesterov"] and not group["momentum"]:
+            raise ValueError("K-FAC: nesterov needs a momentum above 0")
 
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if not torch.is_grad_enabled():
-                return
-            rows = _rows(layer, inputs[0].detach())
-            joint = self.bias == "joint" and layer.module.bias is not None
-            layer.inputs = nn.functional.pad(rows, (0, 0, 0, 1), value=1.0) if joint else rows
-            if self.fisher == "mc":
-                layer.output = output
-            else:
-                output.register_hook(keep_gradient)
+    @property
+    def _own_groups(self) -> list[dict[str, Any]]:
+        return self.param_groups[: len(self.param_groups) - (len(self.inner.param_groups) if self.inner else 0)]
 
-        return hook
-
-    def observe(self, logits: Tensor) -> None:
-        """Tell K-FAC the model's outputs (N, classes), before backward; fisher="mc" samples its labels from them."""
-        if self.fisher == "empirical":
-            return
-        group = self.param_groups[0]
-        chance = torch.softmax(logits.detach(), 1).cumsum(1).numpy()
-        draw = self.key.child(group["steps"], len(self._layers)).generator().random((len(chance), 1))
-        labels = torch.from_numpy(np.minimum((chance < draw).sum(1), chance.shape[1] - 1))
-        seen = [layer for layer in self._layers if layer.output is not None]
-        loss = nn.functional.cross_entropy(logits, labels)
-        outputs = [layer.output for layer in seen if layer.output is not None]
-        for layer, gradient in zip(seen, torch.autograd.grad(loss, outputs, retain_graph=True), strict=True):
-            layer.gradients = _by_location(gradient)
-            layer.output = None
+    def observe(self, outputs: Tensor) -> None:
+        """Tell K-FAC the model's outputs before backward; "mc" and "type2" run their own backward passes from them."""
+        self._capture.observe(outputs, self.param_groups[0]["steps"])
 
     def factors(self, name: str) -> tuple[F64, F64]:
         """The factors A (in, in) and G (out, out) of the named layer, undamped, of the last step."""
         for layer in self._layers:
             if layer.name == name and "A" in self.state[layer.module.weight]:
                 state = self.state[layer.module.weight]
-                return _numpy(state["A"]), _numpy(state["G"])
+                return as_numpy(state["A"]), as_numpy(state["G"])
         known = ", ".join(layer.name for layer in self._layers)
         raise ValueError(f"no factors of a layer {name!r}: layers are {known}, and have factors after the first step")
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Update factors and parameters from the last forward and backward pass; `closure` is not supported."""
+        """Update factors and parameters from the passes since the last step; `closure` is not supported."""
         if closure is not None:
             raise ValueError("K-FAC takes no closure: run forward and backward once, then call step()")
-        group = self.param_groups[0]
-        for layer in self._layers:
-            self._update_factors(layer, group["ema"])
-        if group["steps"] % group["inverse_every"] == 0:
+        first = self.param_groups[0]
+        steps = first["steps"]
+        of_weight = {id(p): group for group in self._own_groups for p in group["params"]}
+        live = [(n, layer) for n, layer in enumerate(self._layers) if layer.module.weight.grad is not None]
+        if not live:
+            raise RuntimeError("K-FAC saw no backward pass since the last step: no layer has a gradient")
+        refresh = steps % first["inverse_every"] == 0
+        for _, layer in live:
+            state, group = self.state[layer.module.weight], of_weight[id(layer.module.weight)]
+            if steps % first["factor_every"] == 0 or "A" not in state:
+                self._update_factors(layer, group["ema"])
+            if refresh or "A_used" not in state:
+                state["A_used"], state["G_used"], state["damping"] = state["A"], state["G"], group["damping"]
+        if refresh:
             self._programmed.clear()
-            group["refreshed_at"] = group["steps"]
-            for layer in self._layers:
-                state = self.state[layer.module.weight]
-                state["A_used"], state["G_used"] = state["A"], state["G"]
+            self._restored = False
+            for group in self._own_groups:
+                group["refreshed_at"] = steps
         norms: list[tuple[float, float]] = []
         if self.record:
             self.recorded.append({})
-        for number, layer in enumerate(self._layers):
-            norms += self._update_layer(number, layer, group)
-        self.norms.append(np.array(norms))
-        group["steps"] += 1
+        for number, layer in live:
+            norms += self._update_layer(number, layer, of_weight)
+        if self.reference:
+            self.norms.append(np.array(norms))
+        if self.inner is not None:
+            self.inner.step()
+        for group in self._own_groups:
+            group["steps"] = steps + 1
+        self._capture.reset()
+        self._capture.watching = (steps + 1) % first["factor_every"] == 0
 
-    def _update_factors(self, layer: _Layer, ema: float | None) -> None:
-        lacking = any(p.grad is None for p in layer.module.parameters())
-        if lacking or layer.inputs is None or layer.gradients is None:
-            raise RuntimeError(f"K-FAC saw no forward and backward pass of layer {layer.name!r} since the last step")
-        a, g, state = layer.inputs, layer.gradients, self.state[layer.module.weight]
-        layer.inputs = layer.gradients = None
-        images, locations = a.shape[0], a.shape[2]
-        # One long product is several times quicker than a batched one; g is of the mean loss, hence times N^2 / N.
-        a_rows, g_rows = a.transpose(0, 1).flatten(1), g.transpose(0, 1).flatten(1)
-        new = {"A": a_rows @ a_rows.T / images, "G": g_rows @ g_rows.T * images}
-        if self.spatial_mean in ("activation", "both"):
-            new["A"] /= locations
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch's; factors of passes whose gradients are given up go with them."""
+        super().zero_grad(set_to_none)
+        self._capture.discard()
+
+    def _update_factors(self, layer: Layer, ema: float | None) -> None:
+        new, state = self._capture.take(layer), self.state[layer.module.weight]
+        if new is None:
+            raise RuntimeError(
+                f"K-FAC saw no forward and backward pass of layer {layer.name!r} since the last step (a layer whose "
+                "weight is used without calling it must be named in exclude)"
+            )
+        a, g, locations = new
+        if self.spatial_mean != "gradient":
+            a = a / locations
         if self.spatial_mean in ("gradient", "both"):
-            new["G"] /= locations
-        for name, value in new.items():
+            g = g / locations
+        for name, value in (("A", a), ("G", g)):
             state[name] = value if ema is None or name not in state else ema * state[name] + (1.0 - ema) * value
 
-    def _update_layer(self, number: int, layer: _Layer, group: dict[str, Any]) -> list[tuple[float, float]]:
+    def _update_layer(
+        self, number: int, layer: Layer, of_weight: Mapping[int, dict[str, Any]]
+    ) -> list[tuple[float, float]]:
         """Solve and apply a layer's update; returns (error, reference) norms of its update vectors."""
-        module, state = layer.module, self.state[layer.module.weight]
-        damping = group["damping"] ** (0.5 if self.damping_split == "sqrt" else 1.0)
-        a, g = _damped(state["A_used"], damping), _damped(state["G_used"], damping)
-        gradients = [
-            _numpy(p.grad + group["weight_decay"] * p).reshape(p.shape[0], -1)
-            for p in module.parameters()
-            if p.grad is not None
-        ]
-        if self.bias == "joint" and module.bias is not None:
-            gradients = [np.hstack(gradients)]
-        name = layer.name
-        half = self._solve(f"{name}_A", (number, 0), a, gradients[0].T)
+        parameters, state, name = layer.parameters, self.state[layer.module.weight], layer.name
+        a, g = damped(state["A_used"], state["G_used"], state["damping"], self.damping_split)
+        gradients: list[F64] = []
+        for parameter in parameters:
+            group = of_weight[id(parameter)]
+            coupled = 0.0 if group["decoupled_weight_decay"] else group["weight_decay"]
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            full = gradient + coupled * parameter if coupled else gradient
+            gradients.append(as_numpy(layer.matrix(full, weight=not gradients)))
+        if layer.joint:
+            gradients = [np.concatenate(gradients, axis=-1)]
+        columns = gradients[0].shape[-1]
+        half = self._solve(f"{name}_A", (number, 0), a, gradients[0].swapaxes(-1, -2)).swapaxes(-1, -2)
         if self.schedule == "reuse":
-            both = self._solve(f"{name}_G", (number, 1), g, np.hstack([half.T, *gradients[1:]]))
-            updates = np.split(both, [gradients[0].shape[1]], axis=1) if len(gradients) == 2 else [both]
+            both = self._solve(f"{name}_G", (number, 1), g, np.concatenate([half, *gradients[1:]], axis=-1))
+            updates = np.split(both, [columns], axis=-1) if len(gradients) == 2 else [both]
         else:
-            updates = [self._solve(f"{name}_G", (number, 1), g, half.T)]
+            updates = [self._solve(f"{name}_G", (number, 1), g, half)]
             updates += [self._solve(f"{name}_G_bias", (number, 2), g, b) for b in gradients[1:]]
-        exact = [np.linalg.solve(g, b) for b in [np.linalg.solve(a, gradients[0].T).T, *gradients[1:]]]
-        norms = [(float(np.linalg.norm(u - e)), float(np.linalg.norm(e))) for u, e in zip(updates, exact, strict=True)]
+        norms = error_norms(a, g, gradients, updates) if self.reference else []
         if self.record:
-            names = ("weight", "bias") if len(updates) == 2 else ("weight_and_bias",)
+            names = ("weight", "bias") if len(updates) == 2 else ("weight_and_bias",) if layer.joint else ("weight",)
             self.recorded[-1].update({f"{name}_{w}_update": u for w, u in zip(names, updates, strict=True)})
-        by_parameter = np.split(np.hstack(updates), [module.weight[0].numel()], axis=1)
-        for parameter, update in zip(module.parameters(), by_parameter, strict=False):
-            self._apply(parameter, torch.from_numpy(update).to(parameter).reshape(parameter.shape), group)
+        if layer.joint:
+            updates = np.split(updates[0], [columns - 1], axis=-1)
+        for parameter, update in zip(parameters, updates, strict=True):
+            self._apply(parameter, layer.shaped(torch.from_numpy(update).to(parameter), parameter), of_weight)
         return norms
 
-    def _apply(self, parameter: Tensor, update: Tensor, group: dict[str, Any]) -> None:
-        if group["momentum"]:
+    def _apply(self, parameter: Tensor, update: Tensor, of_weight: Mapping[int, dict[str, Any]]) -> None:
+        group = of_weight[id(parameter)]
+        if group["decoupled_weight_decay"]:
+            parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
+        if momentum := group["momentum"]:
             state = self.state[parameter]
-            update = update + group["momentum"] * state["velocity"] if "velocity" in state else update
-            state["velocity"] = update
+            velocity = update + momentum * state["velocity"] if "velocity" in state else update
+            state["velocity"] = velocity
+            update = update + momentum * velocity if group["nesterov"] else velocity
         parameter.add_(update, alpha=-group["lr"])
 
     def _solve(self, name: str, system: tuple[int, int], matrix: F64, rhs: F64) -> F64:
-        """Solve matrix x = rhs, (n, n) and (n, k); columns that the solver has no answer for go to the digital host."""
-        group = self.param_groups[0]
+        """Solve matrix x = rhs, (*groups, n, n) and (*groups, n, k), or (n,) for a diagonal.
+
+        Vectors that the solver has no answer for go to the digital host.
+        """
+        if matrix.ndim == 1:
+            return rhs / matrix[:, None]
         rhs = np.ascontiguousarray(rhs)
-        programmed = self._programmed.get(system)
-        if programmed is None:
-            at = group["refreshed_at"] if self.schedule == "reuse" else group["steps"]
-            programmed = self.solver.program(matrix, self.key.child(at, *system))
-            self.counts += programmed.counts
-            if self.schedule == "reuse":
-                self._programmed[system] = programmed
-        solution = programmed.solve(rhs)
+        solution = self._array(system, matrix).solve(rhs)
         self.counts += solution.counts
+        if self.schedule == "reuse" and np.count_nonzero(solution.disturbed):
+            self._programmed.pop(system)
+            self.state[self._layers[system[0]].module.weight][f"rewrite_{system[1]}"] = (
+                self.param_groups[0]["steps"] + 1
+            )
         x = solution.x
-        lost = ~np.isfinite(x).all(0)
+        lost: Bool = np.logical_not(np.isfinite(x).all(-2))
         if lost.any():
             x = x.copy()
-            x[:, lost] = np.linalg.solve(matrix, rhs[:, lost])
+            for index in np.ndindex(*matrix.shape[:-2]):
+                columns = np.flatnonzero(lost[index])
+                x[index][:, columns] = np.linalg.solve(matrix[index], rhs[index][:, columns])
             self.counts += Counts(digital_fallbacks=int(lost.sum()))
         if self.record:
             self.recorded[-1].update({f"{name}_matrix": matrix, f"{name}_rhs": rhs})
         return x
 
+    def _array(self, system: tuple[int, int], matrix: F64) -> Programmed:
+        """The array of a system: a new one, or with schedule "reuse" the one that was written at the last refresh.
+
+        A kept array that a solve has disturbed is written again, with the key of the step that needs it.
+        """
+        steps, kept = self.param_groups[0]["steps"], self.schedule == "reuse"
+        programmed = self._programmed.get(system)
+        if programmed is None:
+            at, again = (self.param_groups[0]["refreshed_at"] if kept else steps), False
+            state = self.state[self._layers[system[0]].module.weight]
+            if (rewritten := state.get(f"rewrite_{system[1]}", -1)) > at:
+                at, again = rewritten, rewritten == steps
+            programmed = self.solver.program(matrix, self.key.child(at, *system))
+            counts = programmed.counts
+            if again:
+                written = counts.array_programmings + counts.reprogrammings
+                counts = replace(counts, array_programmings=0, reprogrammings=written)
+            if not self._restored or again:
+                self.counts += counts
+            if kept:
+                self._programmed[system] = programmed
+        return programmed
+
+    def state_dict(self) -> dict[str, Any]:
+        """Torch's, with the inner optimiser's under "inner" and what was spent under "counts"."""
+        state = super().state_dict()
+        state["counts"] = self.counts.as_dict()
+        if self.inner is not None:
+            state["inner"] = self.inner.state_dict()
+        return state
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Resume from `state_dict()`: kept arrays are programmed again with the same keys, so with the same errors."""
-        super().load_state_dict(state_dict)
+        """Resume from `state_dict()`.
+
+        Kept arrays are drawn again with the same keys, so with the same errors: they are the arrays that were written,
+        and are not counted again.
+        """
+        super().load_state_dict({name: value for name, value in state_dict.items() if name not in ("inner", "counts")})
+        if self.inner is not None:
+            own = self._own_groups
+            self.inner.load_state_dict(state_dict["inner"])
+            self.param_groups = own + self.inner.param_groups
+        self.counts = Counts(**state_dict["counts"])
         self._programmed.clear()
+        self._restored = self.schedule == "reuse"
+        self._capture.reset()
+        self._capture.known = {layer.name for layer in self._layers if "A" in self.state[layer.module.weight]}
+        self._capture.watching = self.param_groups[0]["steps"] % self.param_groups[0]["factor_every"] == 0
 
     def close(self) -> None:
         """Take the hooks off the model."""
-        for hook in self._hooks:
-            hook.remove()
-
-
-def _supported_layers(model: nn.Module) -> list[_Layer]:
-    layers = []
-    covered: set[int] = set()
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            if isinstance(module, nn.Conv2d) and (
-                module.groups != 1 or isinstance(module.padding, str) or module.padding_mode != "zeros"
-            ):
-                raise ValueError(f"layer {name!r}: K-FAC takes Conv2d with groups = 1 and numeric zero padding only")
-            layers.append(_Layer(name or "model", module))
-            covered |= {id(p) for p in module.parameters()}
-    left = [name for name, p in model.named_parameters() if id(p) not in covered]
-    if left or not layers:
-        raise ValueError(f"K-FAC takes Linear and Conv2d layers only; parameters outside them: {left or 'all'}")
-    return layers
-
-
-def _rows(layer: _Layer, x: Tensor) -> Tensor:
-    """A layer's inputs as (N, in, T): patches of a Conv2d, the features themselves (T = 1) of a Linear."""
-    m = layer.module
-    if isinstance(m, nn.Conv2d):
-        return nn.functional.unfold(x, m.kernel_size, m.dilation, m.padding, m.stride)  # type: ignore[arg-type]
-    if x.ndim != 2:
-        raise ValueError(f"layer {layer.name!r}: K-FAC takes inputs (N, features), not {tuple(x.shape)}")
-    return x[..., None]
-
-
-def _by_location(gradient: Tensor) -> Tensor:
-    """Output gradients as (N, out, T)."""
-    return gradient.flatten(2) if gradient.ndim == 4 else gradient[..., None]
-
-
-def _damped(factor: Tensor, damping: float) -> F64:
-    matrix = _numpy(factor).copy()
-    matrix[np.diag_indices_from(matrix)] += damping
-    return matrix
-
-
-def _numpy(tensor: Tensor) -> F64:
-    return np.asarray(tensor.detach().numpy(), dtype=np.float64)
+        self._capture.close()
 
 
 def _check_choices(chosen: dict[str, str]) -> None:

@@ -81,26 +81,6 @@ def test_factors_equal_the_sums_over_single_images(spatial_mean: str, by_a: int,
     np.testing.assert_allclose(g, expected["fc"][1] / 6, rtol=1e-10, atol=1e-15)
 
 
-@pytest.mark.filterwarnings("ignore")  # the peer's own imports warn
-def test_factors_equal_those_of_curvlinops() -> None:
-    peer = pytest.importorskip("curvlinops")
-    model, (x, y) = LetterNet(Key(5)), _batch()
-    operator = peer.KFACLinearOperator(
-        model,
-        nn.CrossEntropyLoss(),
-        list(model.parameters()),
-        [(x, y)],
-        fisher_type="empirical",
-        check_deterministic=False,
-    )
-    operator.compute_kronecker_factors()
-    _, optimizer, _ = _stepped(spatial_mean="activation")
-    for layer in ("conv", "fc"):
-        a, g = optimizer.factors(layer)
-        np.testing.assert_allclose(a, operator._input_covariances[layer].numpy(), rtol=1e-12)
-        np.testing.assert_allclose(g, operator._gradient_covariances[layer].numpy(), rtol=1e-10, atol=1e-15)
-
-
 @pytest.mark.parametrize("split", ["full", "sqrt"])
 @pytest.mark.parametrize("schedule", ["paper", "reuse"])
 def test_the_update_is_the_dense_kronecker_inverse_times_the_gradient(split: str, schedule: str) -> None:
@@ -316,7 +296,9 @@ def test_evaluation_leaves_no_trace_and_close_takes_the_hooks_off() -> None:
         ({"ema": 1.5}, "ema is 1.5"),
         ({"inverse_every": 0}, "inverse_every is 0"),
         ({"lr": float("nan")}, "lr is nan"),
-        ({"fisher": "type2"}, "fisher is 'type2', choose one of empirical, mc"),
+        ({"fisher": "true"}, "fisher is 'true', choose one of empirical, mc, type2"),
+        ({"factor_every": 0}, "factor_every is 0"),
+        ({"nesterov": True}, "nesterov needs a momentum"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(options: Any, sentence: str) -> None:
@@ -324,12 +306,10 @@ def test_bad_arguments_are_refused_by_name(options: Any, sentence: str) -> None:
         KFAC(LetterNet(Key(0)), Exact(), Key(0), **options)
 
 
-def test_unsupported_models_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"outside them: \['1.weight', '1.bias'\]"):
-        KFAC(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), Exact(), Key(0))
-    with pytest.raises(ValueError, match="groups = 1"):
-        KFAC(nn.Conv2d(2, 2, 3, groups=2), Exact(), Key(0))
+def test_models_and_inputs_without_factors_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no layer of its own; parameters outside: \['0.weight', '0.bias'\]"):
+        KFAC(nn.Sequential(nn.BatchNorm1d(3)), Exact(), Key(0))
     layer = nn.Linear(3, 2)
     KFAC(layer, Exact(), Key(0))
-    with pytest.raises(ValueError, match=r"takes inputs \(N, features\)"):
-        layer(torch.zeros(2, 5, 3))
+    with pytest.raises(ValueError, match=r"takes inputs \(N, ..., features\), not \(3,\)"):
+        layer(torch.zeros(3)).sum().backward()
