@@ -92,10 +92,11 @@ def voltage_scale(inverse: F64, b: F64, spec: Spec) -> F64:
     inverse: of `inverse_for_ranging`, (*batch, m, m); b: (*batch, m, k). It stands for a host that finds the exponent
     of its programmable-gain input by halving and doubling; those short probing solves are not counted.
     Inputs stay within cell.v_read_max and the DAC's full scale, outputs within HEADROOM of v_read_max and of the ADC's.
+    With converters.ranging = "array" the gain is set once a matrix: every b as large as this one must find room.
     NaN where no such power of two exists: below 1e-301, or where the prediction overflows.
     """
     limit = spec.cell.v_read_max
-    return _power_of_two(inverse @ b, b, min(limit, spec.converters.adc_full_scale or limit), spec)
+    return _power_of_two(inverse, b, min(limit, spec.converters.adc_full_scale or limit), spec)
 
 
 def product_scale(scaled: F64, v: F64, spec: Spec) -> F64:
@@ -104,13 +105,19 @@ def product_scale(scaled: F64, v: F64, spec: Spec) -> F64:
     scaled: A / a_max, (*batch, m, n); v: (*batch, n, k).
     """
     swing = 0.9 * spec.opamp.swing
-    return _power_of_two(scaled @ v, v, min(swing, spec.converters.adc_full_scale or swing), spec)
+    return _power_of_two(scaled, v, min(swing, spec.converters.adc_full_scale or swing), spec)
 
 
-def _power_of_two(predicted: F64, b: F64, out: float, spec: Spec) -> F64:
+def _power_of_two(response: F64, b: F64, out: float, spec: Spec) -> F64:
+    """`response`, (*batch, m, n), gives outputs from b, (*batch, n, k); `out` bounds them, V."""
     limit = spec.cell.v_read_max
     into = (1 - 1e-12) * min(limit, spec.converters.dac_full_scale or limit)  # rounding must not pass a bound
-    need = np.maximum(largest(b) / into, largest(predicted) / (HEADROOM * out))
+    top = largest(b)
+    if spec.converters.ranging == "vector":
+        predicted = largest(response @ b)
+    else:
+        predicted = np.abs(response).sum(axis=-1).max(axis=-1)[..., None] * top
+    need = np.maximum(top / into, predicted / (HEADROOM * out))
     exponent = np.frexp(need)[1]  # 0 where there is nothing to scale
     scale: F64 = np.ldexp(1.0, -np.maximum(exponent, -1000))
     # A column scaled by less than it needs would sink below the amplifiers' offsets and come back as their noise.

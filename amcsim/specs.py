@@ -250,6 +250,9 @@ class ConverterSpec(_Section):
     """DAC range is +-full scale, V; absent = cell.v_read_max."""
     adc_full_scale: float | None = Field(None, ge=1e-3, le=50.0)
     """ADC range is +-full scale, V; absent = cell.v_read_max."""
+    ranging: Literal["vector", "array"] = "vector"
+    """What the power of two between numbers and volts is found for: each right-hand side, so that its own answer fills
+    the range; or the array, so that the largest answer to any right-hand side of that size still fits."""
     read_window: float = Field(1e-3, ge=1e-9, le=1.0)
     """Time from the input step to the ADC's sampling instant, s."""
     settling_tolerance: float = Field(1e-3, ge=1e-9, le=0.5)

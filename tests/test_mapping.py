@@ -71,6 +71,21 @@ def test_voltages_fill_the_range_without_leaving_it(m: int, data: st.DataObject)
     assert (fullest[asked] >= 0.5 * (1 - 1e-12)).all()  # twice the scale would leave the range
 
 
+@given(st.integers(1, 5), st.data())
+def test_the_gain_of_an_array_has_room_for_its_largest_answer(m: int, data: st.DataObject) -> None:
+    """The worst b of a size has entries of that size, with the signs of a row of the inverse."""
+    a = data.draw(hnp.arrays(np.float64, (m, m), elements=ordinary))
+    spec = IDEAL.replace(cell={"v_read_max": 0.3}, converters={"ranging": "array"})
+    inverse = inverse_for_ranging(a)
+    worst = np.sign(inverse).T  # one column for each row
+    volts = worst * voltage_scale(inverse, worst, spec)
+    top = np.abs(inverse @ volts).max()
+    assert top <= HEADROOM * 0.3 * (1 + 1e-12)
+    asked = worst.any(axis=0)
+    if asked.any():  # twice the gain would pass a bound
+        assert max(top / (HEADROOM * 0.3), np.abs(volts).max() / 0.3) >= 0.5 * (1 - 1e-12)
+
+
 @given(st.floats(1e-301, 1e307), st.sampled_from([1.0, -1.0]))
 def test_inputs_of_any_size_come_back(size: float, sign: float) -> None:
     b = np.array([[sign * size]])

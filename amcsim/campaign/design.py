@@ -21,7 +21,7 @@ from amcsim.variation import varies
 
 __all__ = ["Campaign", "CampaignError", "load_campaign", "load_recorded"]
 
-LATER = (("programming", "states"), ("programming", "sigma_by_state"))
+LATER = (("programming", "states"), ("programming", "sigma_by_state"), ("converters", "ranging"))
 """Keys of a spec that are younger than the first campaigns."""
 HELD_OUT_EVERY = 4
 """Of each family and size every fourth sample is held out of the fit."""
