@@ -137,7 +137,8 @@ def test_every_key_of_a_file_has_a_meaning_and_every_quantity_a_unit(reference: 
     sections = [field.annotation for field in Spec.model_fields.values() if hasattr(field.annotation, "model_fields")]
     for model in (*sections, Campaign, Surrogate, CellLaw, Domain, Figures):
         for name, text in reference.descriptions(model).items():
-            quantity = model.model_fields[name].annotation in (float, float | None) and name not in numbers
+            number = name in numbers or "_error_" in name
+            quantity = model.model_fields[name].annotation in (float, float | None) and not number
             assert text, name
             assert name == "recorded" or bool(reference.unit(text)) == quantity, name
     assert reference.unit("Slew rate, V/s (`behavioral`).") == "V/s"

@@ -11,6 +11,7 @@ from amcsim.access import curvature_voltage, on_resistance
 from amcsim.campaign.design import Campaign
 from amcsim.campaign.families import draw_matrix
 from amcsim.campaign.sample import Samples, error_of_error, relative_distance
+from amcsim.campaign.timing import timing_errors, timing_figures
 from amcsim.netlist.deck import OPTIONS, cell_alterations, cell_instance, library_text, opamp_parameters
 from amcsim.ngspice.session import session_for
 from amcsim.nodal.build import build
@@ -160,6 +161,7 @@ def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_ver
         relative_error_median=float(np.median(np.concatenate(relative))),
         cell_law_rms=rms,
         certificates_checked=checked,
+        **timing_figures(timing_errors(fitted, spec, s) for s in kept),
     )
     return fitted.model_copy(update={"figures": figures})
 

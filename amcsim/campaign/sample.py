@@ -8,17 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from amcsim._types import F64, I64
+from amcsim.analysis.reads import read
 from amcsim.campaign.design import Campaign
 from amcsim.ngspice import NgspiceDied, NgspiceError, library_version
 from amcsim.realisation import Realisation, linear_matrix, realise
 from amcsim.runs import ReplaceWorker
-from amcsim.solvers.analog import ArrayProgrammed
 from amcsim.solvers.arrays import circuit_array
+from amcsim.solvers.circuit import CircuitProgrammed
+from amcsim.solvers.mvm import MvmCircuit
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
 
 __all__ = [
+    "TIMED_SIZE",
     "Samples",
     "error_of_error",
     "failed_sample",
@@ -27,20 +30,45 @@ __all__ = [
     "run_sample",
     "solve_in_ngspice",
 ]
+_Array = MvmCircuit | CircuitProgrammed
+TIMED_SIZE = 16
+"""Largest side of the held-out circuits whose reads a campaign times: their transients take seconds."""
 
 
-def solve_in_ngspice(circuit: str, spec: Spec, a: F64, b: F64, key: Key) -> dict[str, np.ndarray]:
+def solve_in_ngspice(
+    circuit: str, spec: Spec, a: F64, b: F64, key: Key, *, timed: bool = False
+) -> dict[str, np.ndarray]:
     """One circuit, a (m, n), b (n,), in ngspice with the realisation of `key`.
 
     Voltages are scaled into range as every solver does. Keys: a, b, volts, g_pos, g_neg, offset, inverter_offset,
-    inverter_ratio, x (V, NaN without an answer), status, reason.
+    inverter_ratio, x (V, NaN without an answer), status, reason, and settling (s), power (W), energy (J) of the read
+    (amcsim.analysis.reads), NaN unless `timed` and ok.
     """
     drawn, array, volts = _drawn(circuit, spec, a, b, key)
     x, status, reason = array.answer(volts)
-    return drawn | {"x": x[:, 0], "status": status, "reason": reason}
+    timing = _timed(array, spec, volts, x[:, 0]) if timed and status[0] == Status.OK else (np.nan,) * 3
+    return drawn | {"x": x[:, 0], "status": status, "reason": reason} | _timing(timing)
 
 
-def _drawn(circuit: str, spec: Spec, a: F64, b: F64, key: Key) -> tuple[dict[str, np.ndarray], ArrayProgrammed, F64]:
+def _timed(array: _Array, spec: Spec, volts: F64, x: F64) -> tuple[float, float, float]:
+    """(settling, power, energy) of the read that ended at x, (m,)."""
+    model = array.models[()]
+    u = model.operating_point(volts).u
+    settling = float(model.settling_time(u, spec.converters.settling_tolerance)[0])
+    slewing = 4 * float(np.abs(u[: model.n]).max()) / model.spec.opamp.slew_rate if model.limited else 0.0
+    try:
+        return read(array.topology, spec, array.realisation, volts[:, 0], x, 1.4 * settling + slewing + 1e-7)
+    except NgspiceDied:
+        raise
+    except NgspiceError:  # a transient that ngspice does not get through is one less to compare with
+        return np.nan, np.nan, np.nan
+
+
+def _timing(values: tuple[float, float, float]) -> dict[str, np.ndarray]:
+    return {name: np.array([value]) for name, value in zip(("settling", "power", "energy"), values, strict=True)}
+
+
+def _drawn(circuit: str, spec: Spec, a: F64, b: F64, key: Key) -> tuple[dict[str, np.ndarray], _Array, F64]:
     """What is known of a circuit before it is solved: arrays by name, the array, its input voltages (n, 1)."""
     r = realise(a, spec, key)
     array = circuit_array(circuit, spec, a, r)
@@ -67,8 +95,10 @@ def require_ngspice(version: int) -> None:
 
 def run_sample(sample: int, campaign: Campaign) -> dict[str, np.ndarray]:
     """The result of a sample id of a campaign. Raises ReplaceWorker where this process's ngspice died of it."""
+    a, b, key = campaign.draw(sample)
+    timed = campaign.held_out(sample) and max(a.shape) <= TIMED_SIZE
     try:
-        return solve_in_ngspice(campaign.circuit, campaign.spec, *campaign.draw(sample))
+        return solve_in_ngspice(campaign.circuit, campaign.spec, a, b, key, timed=timed)
     except NgspiceDied as error:
         raise ReplaceWorker(str(error)) from None
 
@@ -78,7 +108,7 @@ def failed_sample(sample: int, campaign: Campaign) -> dict[str, np.ndarray]:
     drawn, _, volts = _drawn(campaign.circuit, campaign.spec, *campaign.draw(sample))
     outputs = np.full(drawn["a"].shape[0], np.nan)
     status, reason = (np.full(volts.shape[1], v, dtype=np.int64) for v in (Status.NOT_CONVERGED, Reason.SIMULATOR))
-    return drawn | {"x": outputs, "status": status, "reason": reason}
+    return drawn | {"x": outputs, "status": status, "reason": reason} | _timing((np.nan,) * 3)
 
 
 @dataclass(frozen=True)
@@ -99,6 +129,12 @@ class Samples:
     """(n,)"""
     reason: I64
     """(n,)"""
+    settling: F64
+    """Of reads that were timed, (n,), s; NaN of the others."""
+    power: F64
+    """Drawn after settling, (n,), W; likewise."""
+    energy: F64
+    """Drawn until then, (n,), J; likewise."""
 
     @classmethod
     def by_shape(
@@ -114,6 +150,8 @@ class Samples:
     @classmethod
     def stack(cls, circuit: str, ids: list[int], results: list[dict[str, np.ndarray]]) -> Samples:
         """From single results of one shape, in the order of `ids`."""
+        none = np.full(1, np.nan)  # stores of earlier releases hold no times
+        results = [{"settling": none, "power": none, "energy": none} | result for result in results]
         column = {name: np.stack([result[name] for result in results]) for name in results[0]}
         drawn = ("g_pos", "g_neg", "offset", "inverter_offset", "inverter_ratio")
         return cls(
@@ -125,6 +163,7 @@ class Samples:
             x=column["x"],
             status=column["status"][:, 0],
             reason=column["reason"][:, 0],
+            **{name: column[name][:, 0] for name in ("settling", "power", "energy")},
         )
 
     def take(self, where: np.ndarray) -> Samples:
@@ -135,6 +174,7 @@ class Samples:
             self.a[where],
             self.realisation[where],
             *(p[where] for p in (self.volts, self.x, self.status, self.reason)),
+            *(p[where] for p in (self.settling, self.power, self.energy)),
         )
 
     def linear_answer(self, spec: Spec) -> F64:

@@ -12,7 +12,8 @@ import numpy as np
 from amcsim._types import F64, I64, Bool
 from amcsim.campaign.families import draw_system, families_of
 from amcsim.campaign.fit import answers, usable
-from amcsim.campaign.sample import Samples, error_of_error, relative_distance, solve_in_ngspice
+from amcsim.campaign.sample import TIMED_SIZE, Samples, error_of_error, relative_distance, solve_in_ngspice
+from amcsim.campaign.timing import timing_errors, timing_figures
 from amcsim.solvers.mvm import MvmSolver
 from amcsim.solvers.surrogate import SurrogateSolver
 from amcsim.specs import Spec
@@ -25,6 +26,8 @@ __all__ = ["Group", "Validation", "validate"]
 _VALIDATION_STREAM = 2**31
 """First number of the path of validation streams; campaigns use the sample ids, all below it."""
 _REPEATED_SOLVES = 200_000
+_TIMED = 40
+"""Transients of 4x4 circuits."""
 _PROGRAMMED = 20_000
 """Of 4x4."""
 _BLOCK = 10_000
@@ -62,6 +65,8 @@ class Validation:
     """||x - x_spice|| / ||x_spice||, (n_used,)."""
     rates: dict[str, float]
     """Solves a second on one core."""
+    timing: dict[str, float | int | None]
+    """Errors of settling time, power and energy (amcsim.campaign.timing)."""
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON object of `amcsim validate`."""
@@ -76,6 +81,7 @@ class Validation:
             "status_disagreements": int((mine != status).sum()),
             "statuses": {str(s): int((status == s).sum()) for s in Status},
             **self.rates,
+            **self.timing,
         }
 
 
@@ -88,12 +94,13 @@ def validate(
     count: int = 200,
     matrices: tuple[F64, F64] | None = None,
     recorded: F64 | None = None,
+    timed: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Validation:
     """Compare on `count` fresh circuits of all families in turn, or on the user's (a (k, m, n), vectors (k, n)).
 
-    The circuit is the surrogate's. Raises DomainError outside its domain, ValueError where no circuit has an answer,
-    NgspiceError.
+    The reads of the first `timed` are timed as well, by transients (default: as many as take seconds). The circuit is
+    the surrogate's. Raises DomainError outside its domain, ValueError where no circuit has an answer, NgspiceError.
     """
     key, circuit = Key(seed, (_VALIDATION_STREAM,)), surrogate.circuit
     if matrices is None:
@@ -105,12 +112,17 @@ def validate(
     whole_range = np.array([spec.cell.g_min, spec.cell.g_max])
     for shape in {a.shape for a, _, _ in systems}:
         surrogate.require(spec, shape, whole_range, circuit)
+    side = max(max(a.shape) for a, _, _ in systems)
+    if timed is None:
+        timed = int(_TIMED * min(1.0, (4 / side) ** 2)) if side <= TIMED_SIZE else 0
     found, elapsed = {}, 0.0
     # one shape after the other: ngspice keeps one circuit loaded
     for done, i in enumerate(sorted(range(len(systems)), key=lambda i: systems[i][0].shape), 1):
         begin = time.perf_counter()
         found[i] = solve_in_ngspice(circuit, spec, *systems[i])
         elapsed += time.perf_counter() - begin
+        if i < timed:
+            found[i] = solve_in_ngspice(circuit, spec, *systems[i], timed=True)
         progress(done)
     results = [found[i] for i in range(len(systems))]
     by_shape = Samples.by_shape(circuit, range(len(results)), results)
@@ -130,6 +142,7 @@ def validate(
         errors=np.concatenate(errors),
         relative=np.concatenate(relative),
         rates=rates | {"ngspice_solves_per_s": len(results) / elapsed},
+        timing=timing_figures(timing_errors(surrogate, spec, s) for s in by_shape.values()),
     )
 
 

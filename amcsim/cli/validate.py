@@ -36,6 +36,11 @@ _Recorded = Annotated[
 _Samples = Annotated[int, typer.Option(min=1, help="Number of fresh circuits.")]
 _Size = Annotated[int | None, typer.Option(min=1, help="Their matrix size (default: 4, or the surrogate's largest).")]
 
+_Timed = Annotated[
+    int | None,
+    typer.Option(min=0, help="Circuits of which ngspice runs the transient, too (default: as many as take seconds)."),
+]
+
 
 def inv(
     spec: _Technology = None,
@@ -47,15 +52,17 @@ def inv(
     recorded: _Recorded = None,
     samples: _Samples = 200,
     size: _Size = None,
+    timed: _Timed = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Compare a surrogate with ngspice on circuits its fit never saw.
 
-    error_of_error is the distance of the surrogate's answer from ngspice's over the circuit's own error. Rates are of
-    one core, with ranging, bounds and verdict.
+    error_of_error is the distance of the surrogate's answer from ngspice's over the circuit's own error. Settling,
+    power and energy are those of a read, signal_energy what is left of it without quiescent currents. Rates are of one
+    core, with ranging, bounds and verdict.
     """
-    _compare("inv", spec, surrogate, matrices, recorded, samples, size, seed, as_json)
+    _compare("inv", spec, surrogate, matrices, recorded, samples, size, timed, seed, as_json)
 
 
 def mvm(
@@ -68,6 +75,7 @@ def mvm(
     recorded: _Recorded = None,
     samples: _Samples = 200,
     size: _Size = None,
+    timed: _Timed = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -75,7 +83,7 @@ def mvm(
 
     As `validate inv`; a third of the fresh circuits are rectangular, with sides up to the size.
     """
-    _compare("mvm", spec, surrogate, matrices, recorded, samples, size, seed, as_json)
+    _compare("mvm", spec, surrogate, matrices, recorded, samples, size, timed, seed, as_json)
 
 
 def _compare(
@@ -86,6 +94,7 @@ def _compare(
     recorded: Path | None,
     samples: int,
     size: int | None,
+    timed: int | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -130,6 +139,7 @@ def _compare(
             count=samples,
             matrices=systems,
             recorded=blocks,
+            timed=timed,
             progress=lambda done: advance(1),
         )
     if as_json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amcsim._types import F64
 from amcsim.realisation import Realisation
-from amcsim.solvers.analog import ArrayProgrammed
 from amcsim.solvers.circuit import CircuitProgrammed
 from amcsim.solvers.mvm import MvmCircuit, MvmNodal, MvmSurrogate
 from amcsim.solvers.nodal import NodalArray, NodalProgrammed
@@ -21,7 +20,7 @@ def nodal_array(circuit: str, spec: Spec, a: F64, r: Realisation) -> NodalArray:
     return (MvmNodal if circuit == "mvm" else NodalProgrammed)(a, spec, r)
 
 
-def circuit_array(circuit: str, spec: Spec, a: F64, r: Realisation) -> ArrayProgrammed:
+def circuit_array(circuit: str, spec: Spec, a: F64, r: Realisation) -> MvmCircuit | CircuitProgrammed:
     """The same in ngspice."""
     return (MvmCircuit if circuit == "mvm" else CircuitProgrammed)(a, spec, r)
 

@@ -20,6 +20,7 @@ from amcsim.streams import Key
 from amcsim.surrogate.inv import InvArray, program
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.mvm import MvmArray
+from amcsim.surrogate.reads import Reads, reads
 
 __all__ = ["SurrogateArray", "SurrogateProgrammed", "SurrogateSolver"]
 
@@ -34,6 +35,10 @@ class SurrogateArray(ArrayProgrammed):
     def _models(self) -> dict[tuple[int, ...], LoopModel]:
         """Nodal models with the fitted on-resistance, made when asked for."""
         return {}
+
+    def reads(self, v: F64) -> Reads:
+        """Settling time, power and energy of the reads that answer v, (*batch, inputs, k), scaled as a solve is."""
+        return reads(self.array.surrogate, self.spec, self.realisation, self.inputs(v)[0])
 
     def judged(self, index: tuple[int, ...], volts: F64, outputs: F64) -> tuple[F64, I64, I64]:
         """The full verdict on one matrix's amplifier outputs (N, k), the answers in their own sign, at inputs `volts`.

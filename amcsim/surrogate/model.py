@@ -104,6 +104,24 @@ class Figures(_Part):
     """Root mean square of the cell law's relative residual on its sweeps."""
     certificates_checked: int
     """Circuits on which the fast verdict was held against the full one; none may disagree."""
+    timed_reads: int = 0
+    """Held-out circuits whose transients ngspice ran: settling, power and energy of their reads."""
+    settling_error_median: float | None = None
+    """Median relative error of the settling time."""
+    settling_error_p95: float | None = None
+    """Its 95th percentile."""
+    power_error_median: float | None = None
+    """Median relative error of the power drawn after settling."""
+    power_error_p95: float | None = None
+    """Its 95th percentile."""
+    energy_error_median: float | None = None
+    """Median relative error of the energy drawn until then."""
+    energy_error_p95: float | None = None
+    """Its 95th percentile."""
+    signal_energy_error_median: float | None = None
+    """Likewise of what is left of the energy without the amplifiers' quiescent currents."""
+    signal_energy_error_p95: float | None = None
+    """Its 95th percentile."""
 
 
 class Surrogate(_Part):

@@ -57,7 +57,11 @@ def test_a_sample_is_the_circuit_that_its_key_draws() -> None:
     assert (found["x"].shape, found["status"].shape, found["volts"].shape) == ((3,), (1,), (3,))
     assert found["status"][0] == Status.OK
     again = solve_in_ngspice("inv", PKU, A, b, Key(5))
-    assert all(np.array_equal(found[name], again[name]) for name in found)
+    assert all(np.array_equal(found[name], again[name], equal_nan=True) for name in found)
+    assert np.isnan(found["settling"]).all()
+    timed = solve_in_ngspice("inv", PKU, A, b, Key(5), timed=True)
+    assert 1e-7 < timed["settling"][0] < 1e-5
+    assert timed["energy"][0] == pytest.approx(timed["power"][0] * timed["settling"][0], rel=0.05)
     # volts are b times a power of two
     scale = found["volts"] / b
     assert np.ptp(scale) == 0.0
