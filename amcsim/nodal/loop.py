@@ -24,29 +24,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgWarning, lu_factor, lu_solve
 
-from amcsim._types import C128, F64, Bool
+from amcsim._types import C128, F64
+from amcsim.nodal.dc import DcEquations, OperatingPoint
 from amcsim.nodal.ports import Ports
 from amcsim.realisation import Realisation
 from amcsim.specs import Spec
 from amcsim.topology.circuit import Topology
 
-__all__ = ["LoopModel", "OperatingPoint", "integrator_clamp"]
+__all__ = ["LoopModel"]
 
 
 _SMALL = 100
 """States up to which eigenvectors are found with the eigenvalues."""
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """Solutions of the circuit's DC equations; which of them is reached is the verdict's business."""
-
-    u: F64
-    """(4N, k), all unknowns, V."""
-    current: F64
-    """(N, k), output currents of the amplifiers, A."""
-    converged: Bool
-    """(k,): whether the iteration ended."""
 
 
 @dataclass(frozen=True)
@@ -165,81 +154,14 @@ class LoopModel:
             self, ports=replace(self.ports, conductance=y, cells=None), loop=self.topology.loop(y, self.answers)
         )
 
-    def _newton(self, start: F64, w: F64, b: F64) -> tuple[F64, Bool]:
-        """Solve with curved cells from `start`: u (4N, k) and whether each column converged."""
-        n, ro = self.n, self.output_resistance
-        cells = self.ports.cells
-        assert cells is not None
-        u, done = start.copy(), np.zeros(start.shape[1], dtype=bool)
-        seen = cells.seen[:, : 2 * n]
-        for column in np.flatnonzero(np.isfinite(start).all(axis=0)):
-            one, volts = u[:, [column]], b[:, [column]]
-            for _ in range(40):
-                into, slope = self.bent(one, volts)
-                residue = w[:, [column]] - self.conductance @ one
-                if self.limited:
-                    residue -= self._curvature(one, volts)
-                residue[:n] -= ro * into[:n]
-                residue[n : 2 * n] -= into[n:]
-                jacobian = self.conductance.copy()
-                more = seen.T @ (slope * seen)
-                jacobian[:n, : 2 * n] += ro * more[:n]
-                jacobian[n : 2 * n, : 2 * n] += more[n:]
-                step = np.linalg.solve(jacobian, residue)
-                largest = float(np.abs(step).max())
-                one = one + step * min(1.0, 0.5 / max(largest, 1e-300))
-                if not largest < 1e3:
-                    break
-                if largest < 1e-13:
-                    done[column] = True
-                    break
-            u[:, column] = one[:, 0]
-        return u, done
+    @cached_property
+    def dc(self) -> DcEquations:
+        """The circuit at rest."""
+        return DcEquations(self.spec, self.ports, self.offset, self.drive)
 
     def operating_point(self, b: F64) -> OperatingPoint:
-        """DC solutions for input voltages b, (inputs, k): linear solve, then chord steps on the limits' curvature.
-
-        A solution beyond the limits does not converge here; the start-up transient finds where such a circuit ends.
-        """
-        n = self.n
-        w = self.excitation(b)
-        linear: F64 = lu_solve(self._factors, w, check_finite=False)
-        u, swing = linear, self.spec.opamp.swing
-        converged = np.asarray(np.isfinite(u).all(axis=0))
-        if self.ports.cells is not None:
-            u, converged = self._newton(linear, w, b)
-            if self.limited:
-                converged &= np.abs(u[3 * n :]).max(axis=0) < 1.2 * swing
-            u = np.where(converged, u, linear)
-        elif self.limited:
-            # a chord step shrinks by 1 - tanh'(y/vsat): beyond 1.2 vsat it cannot converge
-            converged &= np.abs(u[3 * n :]).max(axis=0) < 1.2 * swing
-            step = np.zeros_like(u)
-            for _ in range(60):
-                u = np.where(converged, u, linear)
-                step = lu_solve(self._factors, w - self._curvature(u, b) - self.conductance @ u, check_finite=False)
-                step = np.where(converged, step, 0.0)
-                u = u + step
-                converged &= np.abs(u[2 * n :]).max(axis=0) < 1.2 * swing
-                if np.abs(step).max(initial=0.0) < 1e-14:
-                    break
-            converged &= np.abs(step).max(axis=0) < 1e-10
-            u = np.where(converged, u, linear)
-        return OperatingPoint(u, self.output_current(u, b), converged)
-
-    def _curvature(self, u: F64, b: F64) -> F64:
-        """Residual of the rows minus its linear part, (4N, k)."""
-        n, op = self.n, self.spec.opamp
-        out = np.zeros_like(u)
-        stage = u[3 * n :]
-        drop = self.output_current(u, b)
-        ratio = np.clip(drop / op.output_current, -0.99, 0.99)
-        out[:n] = op.output_resistance * drop * ((1 - ratio**4) ** -0.25 - 1)
-        out[:n] -= op.swing * np.tanh(stage / op.swing) - stage
-        sense = self.offset[:, None] - u[n : 2 * n]
-        out[2 * n : 3 * n] = integrator_clamp(u[2 * n : 3 * n], op.swing, self.reach)
-        out[2 * n : 3 * n] -= self.reach * np.tanh(sense / self.reach) - sense
-        return out
+        """DC solutions for input voltages b, (inputs, k); see DcEquations.solve."""
+        return self.dc.solve(b)
 
     @cached_property
     def _state(self) -> F64:
@@ -328,9 +250,3 @@ class LoopModel:
         share = np.minimum(level[last, column] / drop, 1.0)
         settled: F64 = np.where(outside.any(axis=0), times[last] + share * (times[after] - times[last]), 0.0)
         return settled
-
-
-def integrator_clamp(p: F64, swing: float, reach: float) -> F64:
-    """Extra input voltage that the integrator's clamp asks for at p (circuits/opamp_behavioral.lib), V."""
-    over = np.maximum(np.abs(p) - 0.9 * swing, 0.0) / (0.15 * swing)
-    return np.sign(p) * 1.2 * reach * over**3

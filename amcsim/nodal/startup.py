@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from amcsim._types import F64
-from amcsim.nodal.loop import LoopModel, integrator_clamp
+from amcsim.nodal.dc import integrator_clamp
+from amcsim.nodal.loop import LoopModel
 
 __all__ = ["start_up"]
 
