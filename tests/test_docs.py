@@ -133,6 +133,7 @@ def test_every_key_of_a_file_has_a_meaning_and_every_quantity_a_unit(reference: 
     numbers = {
         "v0_exponent", "gain", "mismatch_sigma", "stuck_on", "stuck_off", "settling_tolerance",
         "error_of_error_median", "error_of_error_p95", "relative_error_median", "cell_law_rms",
+        "drift", "drift_sigma", "telegraph_share", "telegraph_largest", "read_sigma", "read_exponent",
     }  # fmt: skip
     sections = [field.annotation for field in Spec.model_fields.values() if hasattr(field.annotation, "model_fields")]
     for model in (*sections, Campaign, Surrogate, CellLaw, Domain, Figures):
@@ -140,7 +141,7 @@ def test_every_key_of_a_file_has_a_meaning_and_every_quantity_a_unit(reference: 
             number = name in numbers or "_error_" in name
             quantity = model.model_fields[name].annotation in (float, float | None) and not number
             assert text, name
-            assert name == "recorded" or bool(reference.unit(text)) == quantity, name
+            assert name in ("recorded", "sigma_by_state") or bool(reference.unit(text)) == quantity, name
     assert reference.unit("Slew rate, V/s (`behavioral`).") == "V/s"
     assert reference.unit("Fraction of cells stuck at g_max.") == ""
 

@@ -33,7 +33,7 @@ from amcsim.topology.circuit import Topology
 from amcsim.topology.inv import INV
 from amcsim.topology.mvm import MVM
 
-__all__ = ["BLOCK", "montecarlo"]
+__all__ = ["BLOCK", "montecarlo", "realisations"]
 
 BLOCK = 50
 """Samples of a block."""
@@ -60,8 +60,18 @@ class _Job:
 
     def drawn(self, block: int) -> tuple[int, Realisation]:
         """How many samples a block has, and all of them."""
-        count = min(BLOCK, self.samples - block * BLOCK)
-        return count, realise(np.broadcast_to(self.a, (count, *self.a.shape)), self.spec, self.key.child(block))
+        return _drawn(self.a, self.spec, self.samples, self.key, block)
+
+
+def _drawn(a: F64, spec: Spec, samples: int, key: Key, block: int) -> tuple[int, Realisation]:
+    count = min(BLOCK, samples - block * BLOCK)
+    return count, realise(np.broadcast_to(a, (count, *a.shape)), spec, key.child(block))
+
+
+def realisations(a: F64, spec: Spec, samples: int, key: Key) -> Realisation:
+    """The circuits that `montecarlo` analyses, all arrays (samples, ...): for other backends on the same draws."""
+    blocks = [_drawn(a, spec, samples, key, block)[1] for block in range(math.ceil(samples / BLOCK))]
+    return Realisation(*map(np.concatenate, zip(*(vars(r).values() for r in blocks), strict=True)))
 
 
 _Found = list[dict[str, tuple[float, str]]]

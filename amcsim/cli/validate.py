@@ -1,4 +1,4 @@
-"""`amcsim validate inv|mvm`: how far to trust a surrogate."""
+"""`amcsim validate inv|mvm|variation`: how far to trust a surrogate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amcsim.cli._app import Json, Seed, SurrogateFile, circuit_group, command
+from amcsim.cli._app import Json, Seed, SpecName, SurrogateFile, circuit_group, command
 
 if TYPE_CHECKING:
     from amcsim.campaign.validate import Validation
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     group = circuit_group("validate", "Hold a surrogate against ngspice.")
     command(group, "inv")(inv)
     command(group, "mvm")(mvm)
+    command(group, "variation")(variation)
     app.add_typer(group)
 
 
@@ -84,6 +85,71 @@ def mvm(
     As `validate inv`; a third of the fresh circuits are rectangular, with sides up to the size.
     """
     _compare("mvm", spec, surrogate, matrices, recorded, samples, size, timed, seed, as_json)
+
+
+def variation(
+    spec: SpecName = "pku_350nm_varying",
+    surrogate: Annotated[
+        list[str] | None,
+        typer.Option("--surrogate", metavar="FILE", help="Repeatable: circuits of its kind take it, not the shipped."),
+    ] = None,
+    circuits: Annotated[int, typer.Option(min=1, max=10, help="How many of the ten circuits.")] = 10,
+    samples: Annotated[int, typer.Option(min=40, help="Realisations of each.")] = 1000,
+    quick: Annotated[bool, typer.Option("--quick", help="Two circuits, 100 realisations each.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at most; default: one a core.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Hold a surrogate's Monte-Carlo against ngspice's: programming, drift, telegraph noise, read noise, offsets.
+
+    On shared realisations the standard deviation of each output and its 5, 50 and 95 % quantiles, 2 % being of the
+    output's standard deviation in ngspice; on independent seeds a test that both are one distribution. Exit 1 where
+    either fails.
+    """
+    import numpy as np
+
+    from amcsim.campaign.paired import CASES, Case, paired, pooled
+    from amcsim.cli._output import print_json, print_lines, print_table
+    from amcsim.runs import progress
+    from amcsim.specs import load_spec
+    from amcsim.surrogate.model import Surrogate, load_surrogate
+    from amcsim.surrogate.shipped import shipped_surrogate
+
+    if quick:
+        circuits, samples = 2, 100
+    technology, own = load_spec(spec), {model.circuit: model for model in map(load_surrogate, surrogate or ())}
+
+    def surrogate_of(case: Case) -> Surrogate:
+        return own.get(case.circuit) or shipped_surrogate(technology, (case.rows, case.columns), case.circuit)
+
+    with progress(circuits * samples, "samples") as step:
+        spreads = paired(
+            CASES[:circuits], technology, surrogate_of, samples=samples, seed=seed, workers=workers, progress=step
+        )
+    found = pooled(spreads) | {"spec": spec, "seed": seed}
+    if as_json:
+        print_json(found)
+    else:
+        rows = [
+            [
+                s.case.name,
+                f"{s.used}/{s.samples}",
+                *(f"{value:.1e}" for value in (s.worst_ratio, *np.abs(s.quantiles).max(axis=1))),
+                *(f"{seconds:.3g}" for seconds in (s.spice_s, s.surrogate_s)),
+            ]
+            for s in spreads
+        ]
+        print_table(["circuit", "used", "sigma", "5 %", "50 %", "95 %", "ngspice s", "surrogate s"], rows)
+        print_lines(
+            {
+                "shared realisations": f"ratios of sigma within {found['worst_ratio']:.2g} of 1, quantiles within "
+                f"{found['worst_quantile']:.2g} sigma (wanted {found['tolerance']:g})",
+                "independent seeds": f"{found['independent_within_95']:.1%} of {found['independent_comparisons']} "
+                f"differences within 95 % intervals, smallest p-value after Bonferroni {found['independent_p']:.2g}",
+            }
+        )
+    if not (found["within_tolerance"] and found["independent_consistent"]):
+        raise typer.Exit(1)
 
 
 def _compare(
