@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from amcsim.cli._app import Json, Seed, command
+from amcsim.cli.data import DataName
 
 __all__ = ["register"]
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(name="reproduce", help="Studies: published experiments and beyond.", no_args_is_help=True)
     command(group, "hp-inv")(hp_inv)
     command(group, "stamp")(stamp)
+    command(group, "ngspice-training")(ngspice_training)
     app.add_typer(group)
 
 
@@ -66,6 +68,75 @@ def stamp(quick: _Quick = False, seed: Seed = 0, out: _Out = None, as_json: Json
         )
         guard = result["safeguards"]
         typer.echo(f"{guard['systems']} systems, {guard['not_converged']} not converged, {guard['wrong']} wrong")
+
+
+def ngspice_training(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to fill; an interrupted run goes on there.")
+    ] = Path("ngspice-training"),
+    quick: Annotated[bool, typer.Option("--quick", help="Three steps on digits, in half a minute.")] = False,
+    data: Annotated[DataName, typer.Option(help="Images to train on; letters are fetched once.")] = "letters",
+    epochs: Annotated[int, typer.Option(min=1, max=1000, help="Passes over the training images.")] = 50,
+    spec: Annotated[
+        list[str] | None,
+        typer.Option("--spec", metavar="FILE|PRESET", help="Repeatable: conditions other than the study's own two."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes (default: one a core).")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Train with ngspice in the loop, every pass of every vector, beside the surrogate and the digital host.
+
+    Leaves index.html with the figures, also as .png, results.json, manifest.json, and epochs.sqlite: what is done.
+    """
+    import shlex
+    import sys
+    from dataclasses import replace
+
+    from amcsim.cli._input import check_folder
+    from amcsim.cli._output import number, print_json, print_table
+    from amcsim.report.ngspice_training import write_results
+    from amcsim.runs import default_workers
+    from amcsim.runs.progress_bar import progress
+    from amcsim.specs import load_spec
+    from amcsim.studies.ngspice_training import Plan, study
+
+    check_folder(out)
+    plan = Plan(data, seed, epochs)
+    if quick:
+        plan = Plan("digits", seed, epochs=2, max_steps=3)
+    if spec:
+        plan = replace(plan, conditions={Path(name).stem: load_spec(name) for name in spec})
+    out.mkdir(parents=True, exist_ok=True)
+    with progress(len(plan.runs) * plan.epochs, "epochs", quiet=as_json) as advance:
+        result = study(
+            plan,
+            workers=workers or default_workers(),
+            store=out / f"epochs-{plan.sha256[:8]}.sqlite",
+            progress=advance,
+        )
+    page = write_results(result, out, shlex.join(["amcsim", *sys.argv[1:]]))
+    if as_json:
+        print_json({"page": page, "runs": result["runs"], "elapsed_s": result["elapsed_s"]})
+        return
+    rows = [
+        [
+            f"{run['backend']} {run['condition']}",
+            str(run["counts"]["analog_solves"]),
+            number(run.get("passes")),
+            number(run["elapsed_s"]),
+            number(run["promised_s"]),
+            f"{100 * run['accuracy'][-1]:.1f} %",
+        ]
+        for run in result["runs"]
+    ]
+    print_table(["run", "leaf solves", "passes", "elapsed (s)", "wanted (s)", "accuracy"], rows)
+    for compared in result["comparisons"]:
+        typer.echo(
+            f"{compared['condition']}: update vectors of ngspice and surrogate differ by "
+            f"{compared['update_difference_max']:.2g} at most"
+        )
+    typer.echo(f"page: {page}")
 
 
 def _check(out: Path | None) -> None:

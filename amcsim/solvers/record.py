@@ -6,13 +6,16 @@ the high-precision answers. "The relative error" is not one number, so `Recorder
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from amcsim._types import F64, I64
 from amcsim.mapping import check_matrix
-from amcsim.solvers.base import Counts, Programmed, Solution, Solver, column_norms
+from amcsim.solvers.base import SEVERITY, Counts, Programmed, Solution, Solver, column_norms
 from amcsim.solvers.exact import solve_or_nan
 from amcsim.streams import Key
 
@@ -30,6 +33,8 @@ class Recorder:
     """Matrices programmed through it."""
     counts: Counts = field(default_factory=Counts)
     """Spent by the recorded programmings and solves."""
+    statuses: I64 = field(default_factory=lambda: np.zeros(len(SEVERITY), dtype=np.int64))
+    """How many vectors ended in each Status."""
     _raw: list[tuple[I64, F64, F64, I64]] = field(default_factory=list, repr=False)
     _vectors: F64 = field(default_factory=lambda: np.zeros((5, 0)), repr=False)
     _diverging: set[int] = field(default_factory=set, repr=False)
@@ -38,6 +43,7 @@ class Recorder:
     def add(self, first: int, wanted: F64, answer: Solution) -> None:
         """Record a solve: wanted is x*, (*batch, n, k); the batch's matrices are numbered from `first`."""
         self.counts += answer.counts
+        self.statuses += np.bincount(answer.status.ravel(), minlength=len(SEVERITY))
         x, iterations, n, k = answer.x, answer.iterations, *wanted.shape[-2:]
         array = np.full(k, first)
         failed = answer.counts.reprogrammings or answer.counts.digital_fallbacks
@@ -50,6 +56,24 @@ class Recorder:
         self._raw.append((array, x, wanted, iterations))
         if len(self._raw) >= FLUSH:
             self._reduce()
+
+    def contents(self) -> dict[str, npt.NDArray[Any]]:
+        """What it holds, counts apart, as arrays that `extend` takes."""
+        self._reduce()
+        head = np.array([self.arrays, self._diverging_in_batches], dtype=np.float64)
+        diverging = np.array(sorted(self._diverging), dtype=np.float64)
+        return {"head": head, "vectors": self._vectors, "diverging": diverging, "statuses": self.statuses}
+
+    def extend(self, contents: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Add the `contents` of another recorder, of a later part of the same run."""
+        self._reduce()
+        later = contents["vectors"].copy()
+        later[0] += self.arrays
+        self._vectors = np.concatenate([self._vectors, later], axis=1)
+        self._diverging |= {int(number) + self.arrays for number in contents["diverging"]}
+        self.arrays += int(contents["head"][0])
+        self._diverging_in_batches += int(contents["head"][1])
+        self.statuses += contents["statuses"]
 
     def _reduce(self) -> None:
         """Turn raw solves into columns of (array, ||x - x*||, ||x*||, max |x*|, iterations)."""

@@ -20,7 +20,7 @@ from amcsim.training.data import DataError, Dataset, load, save_npz
 from amcsim.training.kfac import KFAC
 from amcsim.training.networks import LetterNet
 
-__all__ = ["DEFAULTS", "Recorder", "TrainConfig", "TrainResult", "train", "update_drift"]
+__all__ = ["DEFAULTS", "Recorder", "Start", "TrainConfig", "TrainResult", "train", "update_drift"]
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "kfac": {"lr": 0.3, "weight_decay": 1e-5, "damping": 0.03, "decay": 1.0},
@@ -68,6 +68,20 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class Start:
+    """A run of K-FAC between two epochs, from which it goes on as if it had never been interrupted."""
+
+    epoch: int
+    """Epochs done."""
+    parameters: Mapping[str, F64]
+    """The network's, by name, as TrainResult gives them."""
+
+
+_STATELESS = frozenset({"lr", "damping", "weight_decay", "damping_split", "fisher", "bias", "spatial_mean"})
+"""Options of K-FAC with which a step depends on nothing but the parameters and the step's number."""
+
+
+@dataclass(frozen=True)
 class TrainResult:
     """How a run went. Lists have one entry an epoch; a last epoch cut short by max_steps counts as one."""
 
@@ -85,34 +99,46 @@ class TrainResult:
     counts: dict[str, int]
     elapsed_s: float
     recorded: list[dict[str, F64]]
+    parameters: dict[str, F64]
+    """Of the network at the end, by name."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything but `recorded`, ready for JSON."""
-        return {name: value for name, value in vars(self).items() if name != "recorded"}
+        """Everything but `recorded` and `parameters`, ready for JSON."""
+        return {name: value for name, value in vars(self).items() if name not in ("recorded", "parameters")}
 
 
 def train(
     config: TrainConfig,
     progress: Callable[[int, float, float], None] | None = None,
     recorder: Recorder | None = None,
+    start: Start | None = None,
 ) -> TrainResult:
     """Train the paper's network; `progress(epoch, accuracy, loss)` is called after each epoch (from 1).
 
-    Raises ValueError for a bad configuration and DataError where the data cannot be had. PyTorch runs on one thread
-    meanwhile.
+    With `start` it goes on from there to config.epochs, and the result is of these epochs alone; K-FAC only, without
+    memory from step to step (momentum, running means, kept inverses). Raises ValueError for a bad configuration and
+    DataError where the data cannot be had. PyTorch runs on one thread meanwhile.
     """
     _check(config)
+    if start is not None and (config.optimizer != "kfac" or not config.options.keys() <= _STATELESS):
+        raise ValueError("a start goes with the optimizer 'kfac' only, and without options that it would remember")
     key = Key(config.seed)
     dataset = config.data if isinstance(config.data, Dataset) else load(config.data, key.child(DATA), config.folder)
     with _one_thread():
-        start = time.perf_counter()
+        begun = time.perf_counter()
         x, y = torch.from_numpy(dataset.x_train), torch.from_numpy(dataset.y_train)
         model = LetterNet(key.child(INIT), config.activation, config.placement, len(dataset.classes))
         optimizer, decay = _make_optimizer(config, model, key.child(SOLVER))
         accuracy: list[float] = []
         losses: list[float] = []
-        steps = 0
-        for epoch in range(config.epochs):
+        before = steps = begun_at = 0
+        if start is not None:
+            model.load_state_dict({name: torch.from_numpy(value) for name, value in start.parameters.items()})
+            begun_at = start.epoch
+            before = steps = begun_at * -(-len(y) // config.batch_size)
+            for group in optimizer.param_groups:
+                group["steps"] = steps
+        for epoch in range(begun_at, config.epochs):
             if config.solver_after is not None and epoch == config.solver_after[0] and isinstance(optimizer, KFAC):
                 optimizer.solver = config.solver_after[1]
             order = torch.from_numpy(key.child(ORDER, epoch).generator().permutation(len(y)))
@@ -135,7 +161,7 @@ def train(
             if steps == config.max_steps:
                 break
         test_accuracy, _ = _evaluate(model, torch.from_numpy(dataset.x_test), torch.from_numpy(dataset.y_test))
-        elapsed = time.perf_counter() - start
+        elapsed = time.perf_counter() - begun
     kfac = optimizer if isinstance(optimizer, KFAC) else None
     if kfac is not None:
         kfac.close()
@@ -147,15 +173,16 @@ def train(
         accuracy=accuracy,
         loss=losses,
         test_accuracy=test_accuracy,
-        epochs_to_full_accuracy=next((i + 1 for i, a in enumerate(accuracy) if a == 1.0), None),
+        epochs_to_full_accuracy=next((i + 1 + begun_at for i, a in enumerate(accuracy) if a == 1.0), None),
         errors={
             **(_update_errors(np.concatenate(kfac.norms)) if kfac is not None else {}),
             **(recorder.summary() if recorder is not None else {}),
         },
         iterations_mean=counts.analog_solves / counts.high_precision_vectors if counts.high_precision_vectors else None,
-        counts={"steps": steps, "update_vectors": vectors, **counts.as_dict()},
+        counts={"steps": steps - before, "update_vectors": vectors, **counts.as_dict()},
         elapsed_s=elapsed,
         recorded=kfac.recorded if kfac is not None else [],
+        parameters={name: value.detach().numpy().copy() for name, value in model.state_dict().items()},
     )
 
 

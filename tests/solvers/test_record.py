@@ -15,6 +15,7 @@ from amcsim.solvers.emulated import Emulated
 from amcsim.solvers.hp_inv import HpInv
 from amcsim.solvers.record import Recorded, Recorder
 from amcsim.specs import Spec
+from amcsim.status import Status
 from amcsim.streams import Key
 
 Make = Callable[..., F64]
@@ -98,3 +99,19 @@ def test_recording_changes_no_answer_and_long_records_are_reduced(
     copy = pickle.loads(pickle.dumps(noted))
     copy.solve(b)
     assert recorder.summary()["vectors"] == 4 * plain.solve(b).iterations.sum()
+
+
+def test_recorders_of_two_parts_add_up_to_one_of_the_whole() -> None:
+    a = np.array([np.diag([1.0, 0.5, 0.3, 0.7]), np.eye(4), np.diag([0.2, 0.9, 0.6, 1.0])])
+    b = np.random.default_rng(1).standard_normal((3, 4, 2))
+    whole, parts = Recorder(), [Recorder(), Recorder()]
+    leaf = Emulated(Spec.model_validate({"programming": {"model": "uniform", "tolerance": 1e-5}}))
+    for k in range(3):
+        for recorder in (whole, parts[k > 0]):
+            Recorded(leaf, recorder).program(a[k], Key(k)).solve(b[k])
+    joined = Recorder()
+    for part in parts:
+        joined.extend(part.contents())
+    assert joined.summary() == whole.summary()
+    np.testing.assert_array_equal(joined.statuses, whole.statuses)
+    assert joined.statuses[Status.OK] == 6

@@ -17,7 +17,7 @@ from amcsim.solvers.emulated import Emulated
 from amcsim.solvers.exact import Exact
 from amcsim.solvers.hp_inv import HpInv
 from amcsim.specs import Spec
-from amcsim.training.loop import TrainConfig, train, update_drift
+from amcsim.training.loop import Start, TrainConfig, train, update_drift
 
 NOISY = Emulated(Spec.model_validate({"programming": {"model": "uniform", "tolerance": 1e-5}}))
 
@@ -142,3 +142,20 @@ def test_a_recorders_errors_join_the_result() -> None:
 def test_bad_configurations_are_refused(change: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         train(replace(TrainConfig(), **change))
+
+
+def test_a_run_that_starts_between_epochs_goes_on_to_the_bit() -> None:
+    config = TrainConfig(solver=BlockAmc(HpInv(NOISY), schedule="paper"), epochs=3, seed=2, record=True)
+    whole, first = train(config), train(replace(config, epochs=1))
+    rest = train(config, start=Start(1, first.parameters))
+    assert first.loss + rest.loss == whole.loss
+    assert rest.counts["steps"] == 4
+    for name, value in whole.parameters.items():
+        np.testing.assert_array_equal(rest.parameters[name], value)
+    np.testing.assert_array_equal(rest.recorded[-1]["fc_bias_update"], whole.recorded[-1]["fc_bias_update"])
+
+
+@pytest.mark.parametrize("config", [TrainConfig(optimizer="sgd"), TrainConfig(options={"momentum": 0.9})])
+def test_a_start_forgets_nothing_silently(config: TrainConfig) -> None:
+    with pytest.raises(ValueError, match="start goes with"):
+        train(config, start=Start(1, {}))
