@@ -52,6 +52,10 @@ class Campaign(BaseModel):
     """Device conductances of the single-cell sweep, geometrically over the realisable range."""
     sweep_voltages: int = Field(20, ge=4, le=1000)
     """Voltages of the single-cell sweep, both polarities."""
+    largest_size: int | None = Field(None, ge=1, le=256)
+    """Largest matrix size that the surrogate may be asked, beyond those fitted; absent: none."""
+    wire_resistance: float | None = Field(None, ge=0.0, le=100.0)
+    """Largest resistance of a wire's segment that it may be asked, from 0 on, ohm; absent: the spec's alone."""
     recorded: dict[int, F64] = Field(default_factory=dict, repr=False)
     """Leaf blocks by size, (k, m, m), for the family "recorded"."""
 
@@ -83,6 +87,7 @@ class Campaign(BaseModel):
     def sha256(self) -> str:
         """Hash of all that decides the samples."""
         said = self.model_dump(exclude={"recorded": True, "spec": {"cell": {"v_disturb"}}})  # neither decides any
+        del said["largest_size"], said["wire_resistance"]
         for section, key in LATER:  # at its default a younger key leaves the hash of older campaigns as it was
             if said["spec"][section][key] == type(getattr(self.spec, section)).model_fields[key].default:
                 del said["spec"][section][key]

@@ -8,6 +8,7 @@ from scipy.optimize import least_squares
 from amcsim import variation
 from amcsim._types import F64, I64, Bool
 from amcsim.access import curvature_voltage, on_resistance
+from amcsim.campaign.beyond import check_beyond
 from amcsim.campaign.design import Campaign
 from amcsim.campaign.families import draw_matrix
 from amcsim.campaign.sample import Samples, error_of_error, relative_distance
@@ -126,7 +127,12 @@ def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_ver
     gain, ro = measure_amplifier(spec)
     low, high = device_range(spec)
     domain = Domain(
-        sizes=tuple(sorted(campaign.sizes)), g_min=low * 0.999, g_max=high * 1.001, v_max=spec.cell.v_read_max
+        sizes=tuple(sorted(campaign.sizes)),
+        largest_size=campaign.largest_size,
+        wire_resistance=campaign.wire_resistance,
+        g_min=low * 0.999,
+        g_max=high * 1.001,
+        v_max=spec.cell.v_read_max,
     )
     start = Surrogate(
         circuit=campaign.circuit,
@@ -145,6 +151,7 @@ def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_ver
     # curved cells' poles move with the answer: there every array takes the full verdict
     checked, agree = _check_fast_verdict(fitted, campaign) if fitted.fast_verdict else (0, False)
     fitted = fitted.model_copy(update={"fast_verdict": agree})
+    check_beyond(fitted, campaign)
     kept = [s.take(held[m] & usable(s)) for m, s in samples.items()]
     errors, relative = [], []
     for s in (s for s in kept if s.ids.size):

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
+from amcsim.campaign.beyond import straight
 from amcsim.campaign.families import draw_system, families_of
 from amcsim.campaign.fit import answers, usable
-from amcsim.campaign.sample import TIMED_SIZE, Samples, error_of_error, relative_distance, solve_in_ngspice
+from amcsim.campaign.sample import Samples, error_of_error, relative_distance, solve_in_ngspice, solve_in_nodal
 from amcsim.campaign.timing import timing_errors, timing_figures
 from amcsim.solvers.mvm import MvmSolver
 from amcsim.solvers.surrogate import SurrogateSolver
@@ -63,8 +64,10 @@ class Validation:
     """error_of_error of the samples that both answer, (n_used,)."""
     relative: F64
     """||x - x_spice|| / ||x_spice||, (n_used,)."""
-    rates: dict[str, float]
+    rates: dict[str, float | None]
     """Solves a second on one core."""
+    against: str
+    """What judged: ngspice or nodal."""
     timing: dict[str, float | int | None]
     """Errors of settling time, power and energy (amcsim.campaign.timing)."""
 
@@ -76,6 +79,7 @@ class Validation:
             "error_of_error_median": float(np.median(self.errors)),
             "error_of_error_p95": float(np.percentile(self.errors, 95)),
             "relative_error_median": float(np.median(self.relative)),
+            "against": self.against,
             "samples": int(status.size),
             "samples_compared": int(self.errors.size),
             "status_disagreements": int((mine != status).sum()),
@@ -95,12 +99,15 @@ def validate(
     matrices: tuple[F64, F64] | None = None,
     recorded: F64 | None = None,
     timed: int | None = None,
+    against: str = "ngspice",
     progress: Callable[[int], None] = lambda done: None,
 ) -> Validation:
     """Compare on `count` fresh circuits of all families in turn, or on the user's (a (k, m, n), vectors (k, n)).
 
     The reads of the first `timed` are timed as well, by transients (default: as many as take seconds). The circuit is
-    the surrogate's. Raises DomainError outside its domain, ValueError where no circuit has an answer, NgspiceError.
+    the surrogate's. `against` "nodal" takes the nodal equations for ngspice, and their access devices without curvature
+    for the surrogate's: sizes that ngspice takes minutes for (amcsim.campaign.beyond). Raises DomainError outside its
+    domain, ValueError where no circuit has an answer, NgspiceError.
     """
     key, circuit = Key(seed, (_VALIDATION_STREAM,)), surrogate.circuit
     if matrices is None:
@@ -113,15 +120,18 @@ def validate(
     for shape in {a.shape for a, _, _ in systems}:
         surrogate.require(spec, shape, whole_range, circuit)
     side = max(max(a.shape) for a, _, _ in systems)
+    nodal = against == "nodal"
+    if nodal:
+        surrogate = straight(surrogate, spec)
     if timed is None:
-        timed = int(_TIMED * min(1.0, (4 / side) ** 2)) if side <= TIMED_SIZE else 0
+        timed = int(_TIMED * min(1.0, (4 / side) ** 2))
     found, elapsed = {}, 0.0
     # one shape after the other: ngspice keeps one circuit loaded
     for done, i in enumerate(sorted(range(len(systems)), key=lambda i: systems[i][0].shape), 1):
         begin = time.perf_counter()
-        found[i] = solve_in_ngspice(circuit, spec, *systems[i])
+        found[i] = (solve_in_nodal if nodal else solve_in_ngspice)(circuit, spec, *systems[i])
         elapsed += time.perf_counter() - begin
-        if i < timed:
+        if i < timed and not nodal:
             found[i] = solve_in_ngspice(circuit, spec, *systems[i], timed=True)
         progress(done)
     results = [found[i] for i in range(len(systems))]
@@ -141,12 +151,13 @@ def validate(
         groups=groups,
         errors=np.concatenate(errors),
         relative=np.concatenate(relative),
-        rates=rates | {"ngspice_solves_per_s": len(results) / elapsed},
+        rates=rates | {"ngspice_solves_per_s": None, f"{against}_solves_per_s": len(results) / elapsed},
+        against=against,
         timing=timing_figures(timing_errors(surrogate, spec, s) for s in by_shape.values()),
     )
 
 
-def _rates(surrogate: Surrogate, spec: Spec, a: F64, b: F64, key: Key) -> dict[str, float]:
+def _rates(surrogate: Surrogate, spec: Spec, a: F64, b: F64, key: Key) -> dict[str, float | None]:
     """Solves a second of the surrogate on these circuits of one shape: many vectors an array, and one array a solve.
 
     Both with ranging, bounds and verdict; the second with the drawing of the circuit and the full verdict where the
@@ -168,9 +179,11 @@ def _rates(surrogate: Surrogate, spec: Spec, a: F64, b: F64, key: Key) -> dict[s
 
     solve = program(a, key)
     solve(b[..., None])
-    vectors = np.moveaxis(key.generator().standard_normal((-(-_REPEATED_SOLVES // len(a)), *b.shape)), 0, -1)
+    share = 4 / max(a.shape[1:])  # larger arrays cost more
+    columns = -(-int(_REPEATED_SOLVES * min(share, 1.0)) // len(a))
+    vectors = np.moveaxis(key.generator().standard_normal((columns, *b.shape)), 0, -1)
     repeated = fastest(lambda: solve(vectors))
-    tiles = -(-int(_PROGRAMMED * (4 / max(a.shape[1:])) ** 4) // len(a))  # larger arrays cost more
+    tiles = -(-int(_PROGRAMMED * share**4) // len(a))
     many, rhs = np.tile(a, (tiles, 1, 1)), np.tile(b, (tiles, 1))[..., None]
     blocks = [(key.child(k), slice(k, k + _BLOCK)) for k in range(0, len(many), _BLOCK)]
     programmed = fastest(lambda: [program(many[block], draw)(rhs[block]) for draw, block in blocks])

@@ -41,6 +41,13 @@ _Timed = Annotated[
     int | None,
     typer.Option(min=0, help="Circuits of which ngspice runs the transient, too (default: as many as take seconds)."),
 ]
+_Wire = Annotated[
+    float | None,
+    typer.Option(min=0.0, metavar="OHM", help="Resistance of a wire's segment (default: the technology's)."),
+]
+_Against = Annotated[
+    str, typer.Option(metavar="ngspice|nodal", help="The judge; nodal equations for sizes beyond about 48.")
+]
 
 
 def inv(
@@ -54,6 +61,8 @@ def inv(
     samples: _Samples = 200,
     size: _Size = None,
     timed: _Timed = None,
+    wire: _Wire = None,
+    against: _Against = "ngspice",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +72,7 @@ def inv(
     power and energy are those of a read, signal_energy what is left of it without quiescent currents. Rates are of one
     core, with ranging, bounds and verdict.
     """
-    _compare("inv", spec, surrogate, matrices, recorded, samples, size, timed, seed, as_json)
+    _compare("inv", spec, surrogate, matrices, recorded, samples, size, timed, wire, against, seed, as_json)
 
 
 def mvm(
@@ -77,6 +86,8 @@ def mvm(
     samples: _Samples = 200,
     size: _Size = None,
     timed: _Timed = None,
+    wire: _Wire = None,
+    against: _Against = "ngspice",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -84,7 +95,7 @@ def mvm(
 
     As `validate inv`; a third of the fresh circuits are rectangular, with sides up to the size.
     """
-    _compare("mvm", spec, surrogate, matrices, recorded, samples, size, timed, seed, as_json)
+    _compare("mvm", spec, surrogate, matrices, recorded, samples, size, timed, wire, against, seed, as_json)
 
 
 def variation(
@@ -161,6 +172,8 @@ def _compare(
     samples: int,
     size: int | None,
     timed: int | None,
+    wire: float | None,
+    against: str,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -175,12 +188,16 @@ def _compare(
     from amcsim.surrogate.model import load_surrogate
     from amcsim.surrogate.shipped import shipped_surrogate
 
+    if against not in ("ngspice", "nodal"):
+        raise ValueError(f"--against {against}: there are ngspice and nodal")
     if matrices is not None and (recorded is not None or size is not None):
         raise ValueError("--matrices brings its own circuits: --recorded and --size do not go with it")
     systems = None if matrices is None else load_systems(matrices, circuit)
     shape = (size or 4, size or 4) if systems is None else systems[0].shape[1:]
     model = load_surrogate(surrogate) if surrogate is not None else None
     technology = load_spec(spec) if spec is not None else model.spec if model is not None else preset("pku_350nm")
+    if wire is not None:
+        technology = technology.replace(wire={"bl_resistance": wire, "sl_resistance": wire})
     if model is None:
         model = shipped_surrogate(technology, shape, circuit)
     elif model.circuit != circuit:
@@ -206,6 +223,7 @@ def _compare(
             matrices=systems,
             recorded=blocks,
             timed=timed,
+            against=against,
             progress=lambda done: advance(1),
         )
     if as_json:
@@ -219,4 +237,6 @@ def _show(found: Validation) -> None:
 
     words = {name: value for name, value in found.as_dict().items() if isinstance(value, int | float)}
     print_lines({name.replace("_", " "): number(value) for name, value in words.items()})
-    print_lines({f"ngspice: {name}": str(count) for name, count in found.as_dict()["statuses"].items() if count})
+    print_lines(
+        {f"{found.against}: {name}": str(count) for name, count in found.as_dict()["statuses"].items() if count}
+    )

@@ -144,7 +144,7 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     if (
         law.r_even != 0 and spec.cell.iv == "linear"
     ):  # a summing node away from ground shifts the channel's mean potential, too
-        bent = (law.r_even * g * g).reshape(n, 2, m, m) * offset[:, None, :, None]
+        bent = (2.0 * law.r_even * g * g).reshape(n, 2, m, m) * offset[:, None, :, None]
         matrix = matrix - bent[:, 0] - bent[:, 1] * slope[:, None, :]
     inverse = _inverse(matrix)
     cube = np.swapaxes((law.r0 * g * g * g).reshape(n, 2, m, m), 1, 2).reshape(n, m, 2 * m)

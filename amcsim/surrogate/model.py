@@ -81,6 +81,11 @@ class Domain(_Part):
 
     sizes: tuple[int, ...]
     """Matrix sizes fitted."""
+    largest_size: int | None = None
+    """Largest size that may be asked beyond those; absent: none."""
+    wire_resistance: float | None = None
+    """Largest resistance of a wire's segment that may be asked, from 0 on and in either layout, ohm; absent: the
+    fitted wires alone."""
     g_min: float
     """Smallest realised device conductance, S."""
     g_max: float
@@ -158,11 +163,12 @@ class Surrogate(_Part):
         spec.require_equations("a surrogate")
         if circuit != self.circuit:
             raise DomainError(f"the surrogate was fitted to {self.circuit.upper()} circuits, not to {circuit.upper()}")
-        sizes = self.domain.sizes
-        if (shape[0] not in sizes) if circuit == "inv" else (max(shape) > max(sizes)):
+        sizes, most = self.domain.sizes, self.domain.largest_size or 0
+        if max(shape) > most and ((shape[0] not in sizes) if circuit == "inv" else (max(shape) > max(sizes))):
             fitted, wanted = ", ".join(str(s) for s in sizes), "x".join(str(s) for s in shape)
+            fitted += f" and holds to {most}" if most else ""
             raise DomainError(f"the surrogate was fitted for sizes {fitted}, not {wanted}; calibrate one for it")
-        difference = _technology_difference(self.spec, spec)
+        difference = _technology_difference(self.spec, spec, self.domain.wire_resistance)
         if difference:
             raise DomainError(difference)
         low, high = float(g.min()), float(g.max())
@@ -174,8 +180,17 @@ class Surrogate(_Part):
 
 
 @lru_cache(maxsize=64)
-def _technology_difference(fitted: Spec, spec: Spec) -> str:
+def _technology_difference(fitted: Spec, spec: Spec, wire_resistance: float | None) -> str:
     """What of the circuit's technology differs, as a sentence; empty where nothing does."""
+    free = ("bl_resistance", "sl_resistance", "layout") if wire_resistance is not None else ()
+    for key in free[:2]:
+        if getattr(spec.wire, key) > (wire_resistance or 0.0):
+            return (
+                f"the surrogate holds for wire.{key} up to {wire_resistance:g} ohm, the spec has "
+                f"{getattr(spec.wire, key):g}; calibrate one for it"
+            )
+    if free:
+        spec = spec.replace(wire={key: getattr(fitted.wire, key) for key in free})
     drawn: dict[str, dict[str, float]] = {
         "cell": {"v_disturb": 0.5},
         "opamp": {"offset_sigma": 0.0},

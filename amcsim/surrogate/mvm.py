@@ -102,7 +102,7 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> MvmArray:
     if (
         law.r_even != 0 and spec.cell.iv == "linear"
     ):  # a summing node away from ground shifts the channel's mean potential, too
-        bent = law.r_even * (g * g) * flat.offset[:, None, :, None]
+        bent = 2.0 * law.r_even * (g * g) * flat.offset[:, None, :, None]
         into = into - np.concatenate([bent[:, 0], bent[:, 1]], axis=-1)
     inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
     quick = certificate_conductance(spec, within) < spec.g_unit

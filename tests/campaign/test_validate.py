@@ -97,5 +97,5 @@ def test_without_any_answer_there_is_no_figure() -> None:
 
 
 def test_outside_the_domain_nothing_is_simulated() -> None:
-    with pytest.raises(DomainError, match="fitted for sizes 4, 8, 16, not 5x5"):
-        validate(SHIPPED, PKU, m=5, seed=0, count=2)
+    with pytest.raises(DomainError, match="fitted for sizes 4, 8, 16 and holds to 128, not 129x129"):
+        validate(SHIPPED, PKU, m=129, seed=0, count=2)

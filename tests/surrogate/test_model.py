@@ -103,8 +103,8 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"wire": {"bl_resistance": 2.0}}, r"fitted with wire\.bl_resistance = 1\.0, the spec has 2\.0; calibrate one"),
-        ({"wire": {"layout": "separate"}}, r"fitted with wire\.layout = shared, the spec has separate"),
+        ({"wire": {"bl_resistance": 5.0}}, r"holds for wire\.bl_resistance up to 4 ohm, the spec has 5; calibrate one"),
+        ({"wire": {"summing_capacitance": 0.0}}, r"fitted with wire\.summing_capacitance = 2e-11, the spec has 0\.0"),
         ({"opamp": {"feedback_capacitance": 0.0}}, r"fitted with opamp\.feedback_capacitance"),
         ({"inverter": {"resistance": 10e3}}, r"fitted with inverter\.resistance = 1000\.0, the spec has 10000\.0"),
         ({"cell": {"access": "none"}}, r"fitted with cell\.access = nmos_350n, the spec has none"),
@@ -116,10 +116,22 @@ def test_another_technology_lies_outside_the_domain(shipped: Surrogate, change: 
         SurrogateSolver(shipped, PKU.replace(**change)).program(np.eye(4), Key(0))
 
 
-@pytest.mark.parametrize("m", [1, 3, 5])
-def test_another_size_lies_outside_the_domain(shipped: Surrogate, m: int) -> None:
-    with pytest.raises(DomainError, match=f"was fitted for sizes 4, 8, 16, not {m}x{m}"):
-        SurrogateSolver(shipped, PKU).program(np.eye(m), Key(0))
+@pytest.mark.parametrize(("largest", "m", "words"), [(None, 5, ""), (None, 3, ""), (20, 21, " and holds to 20")])
+def test_another_size_lies_outside_the_domain(shipped: Surrogate, largest: int | None, m: int, words: str) -> None:
+    domain = shipped.domain.model_copy(update={"largest_size": largest})
+    narrow = shipped.model_copy(update={"domain": domain})
+    with pytest.raises(DomainError, match=f"was fitted for sizes 4, 8, 16{words}, not {m}x{m}"):
+        SurrogateSolver(narrow, PKU).program(np.eye(m), Key(0))
+
+
+def test_wires_are_fitted_ones_unless_the_file_says_how_far_it_holds(shipped: Surrogate) -> None:
+    domain = shipped.domain.model_copy(update={"wire_resistance": None})
+    narrow = shipped.model_copy(update={"domain": domain})
+    for change in ({"bl_resistance": 2.0}, {"layout": "separate"}):
+        spec = PKU.replace(wire=change)
+        assert SurrogateSolver(shipped, spec).program(np.eye(4), Key(0)).solve(np.ones((4, 1))).status.tolist() == [0]
+        with pytest.raises(DomainError, match=r"was fitted with wire\."):
+            SurrogateSolver(narrow, spec).program(np.eye(4), Key(0))
 
 
 def test_what_a_surrogate_may_be_asked_for_besides_its_own_spec(shipped: Surrogate) -> None:

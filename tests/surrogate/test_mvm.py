@@ -85,7 +85,7 @@ def test_without_a_trusted_fast_verdict_every_circuit_takes_the_full_one() -> No
 def test_it_answers_for_its_own_circuit_technology_and_sides_only() -> None:
     surrogate = shipped_surrogate(PKU, (16, 1), "mvm")
     for a, spec, words in (
-        (weights(17, 2), PKU, "fitted for sizes 4, 8, 16, not 17x2"),
+        (weights(129, 2), PKU, "fitted for sizes 4, 8, 16 and holds to 128, not 129x2"),
         (weights(2, 2), Spec(), "was fitted with cell.access"),
     ):
         with pytest.raises(DomainError, match=words):
