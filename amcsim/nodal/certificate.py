@@ -34,6 +34,7 @@ __all__ = [
     "certificate_conductance",
     "certified",
     "certified_scaled",
+    "lags_suffice",
     "slews",
     "stays_linear",
 ]
@@ -111,6 +112,46 @@ def certified_scaled(to_pos: F64, to_neg: F64, within: F64, spec: Spec) -> Bool:
         good[left] = least > 0
         left = left[least <= 0]
     return good
+
+
+def lags_suffice(
+    to_pos: F64, to_neg: F64, within: F64, spec: Spec, load: tuple[F64, F64], stray: tuple[float, float]
+) -> bool:
+    """Whether the terms of lag that `certified` reckons with are all that this one array's circuit can have.
+
+    G+ and G- (inverter ratios inside) and the summing nodes' loads are (m, m). `load`: conductances (S) at the outputs
+    of amplifiers and inverters, (m,) each; `stray`: capacitances (F) of a source-line's and a bit-line's inner nodes.
+
+    With h = (1 + Ro (L + s C_L))/a(s), a(s) the amplifier's gain, L and C_L its load, and H the inverter's whole
+    transfer, a unit x of a pole s obeys f(s) + d + ik + (1 + H)(p + ik') = 0, f = s C_fb (1 + h) + h (S + s C_sum). On
+    the imaginary axis s and (p, k', S) fix d and k. A certified array has d > alpha k^2 + beta k'^2 at every x; where
+    that contradicts them for all s and all (d, k, p, k', S) that the matrices can have, no pole crosses the axis, down
+    to an array of no conductance on loads as these, which is stable.
+    """
+    op, wire = spec.opamp, spec.wire
+    unity, ideal = 2 * math.pi * op.gbw, op.model == "ideal"
+    leak, ro = (0.0, 0.0) if ideal else (1.0 / op.gain, op.output_resistance)
+    second = 0.0 if ideal or op.second_pole is None else 1.0 / (2 * math.pi * op.second_pole)
+    s = 1j * unity * np.geomspace(1e-6, 1e3, 181)[:, None, None, None, None]
+    amplifier = (leak + s / unity) * (1.0 + s * second)
+    # axes: s, p, k', S, loads
+    of_whole, of_neg, of_sums = (np.linalg.eigvalsh(0.5 * (g + g.T)) for g in (to_pos - to_neg, to_neg, within))
+    skew, negative_skew = (math.sqrt(float(_skew_norm_squared(g[None])[0])) for g in (to_pos - to_neg, to_neg))
+    p = np.linspace(min(of_neg[0], 0.0), max(of_neg[-1], 0.0), 9)[:, None, None, None]
+    turn = np.linspace(-1.0, 1.0, 9)[:, None, None] * negative_skew
+    sums = np.array([of_sums[0], of_sums[-1]])[:, None]
+    of_x, of_xn = (np.array([each.min(), each.max()]) for each in load)
+    h = amplifier * (1.0 + ro * (of_x + s * (stray[1] + op.feedback_capacitance)))
+    at_inverter = amplifier * (1.0 + ro * (of_xn + s * (stray[1] + spec.inverter.feedback_capacitance)))
+    r, across = spec.inverter.resistance, spec.inverter.feedback_capacitance
+    lag = s * r * across + at_inverter * (2.0 + s * r * (across + wire.inverter_capacitance))
+    own = s * op.feedback_capacitance * (1.0 + h) + h * (sums + s * (wire.summing_capacitance + stray[0]))
+    rest = own + (lag / (1.0 + lag)) * (p + 1j * turn)
+    tau, theta, least = (float(np.squeeze(each)) for each in _lags(within[None], spec))
+    half, of_both = 0.5 * tau / least, theta / least**2
+    allowed = _MARGIN * ((half + of_both) * rest.imag**2 + half * turn**2)
+    known = (np.abs(rest.imag) <= skew) & (-rest.real <= of_whole[-1])
+    return not bool((known & (-rest.real > allowed)).any())
 
 
 def slews(spec: Spec) -> bool:

@@ -96,18 +96,26 @@ class DcEquations:
         into: F64 = self.ports.conductance[: 2 * n, 2 * n :] @ self.drive
         return into
 
-    @cached_property
-    def _linear(self) -> tuple[F64, F64]:
-        """Z for one volt at each input, (2N, inputs), and at no input, (2N,)."""
-        n, rhs = self._n, -self._of_sources
-        rhs[:n] *= self._leak * self._ro
-        with np.errstate(all="ignore"):
-            return self._inverse @ rhs, self._inverse[:, :n] @ self.offset
+    def _with_currents(self, z: F64, sources: F64 | None = None) -> F64:
+        """Z, (2N, k), with the output currents that go with it below, (3N, k); `sources`: what inputs add to them."""
+        current = self.ports.conductance[: self._n, : 2 * self._n] @ z
+        return np.concatenate([z, current if sources is None else current + sources])
 
     @cached_property
-    def _of_inputs(self) -> F64:
-        """Z for one volt less at each amplifier's input, (2N, N)."""
-        return np.ascontiguousarray(-self._inverse[:, : self._n])
+    def _linear(self) -> tuple[F64, F64, F64]:
+        """(out, sense, I) for one volt at each input, (3N, inputs); at no input, (3N,); for each volt of e, (3N, N)."""
+        n = self._n
+        rhs = -self._of_sources
+        rhs[:n] *= self._leak * self._ro
+        with np.errstate(all="ignore"):
+            response = self._with_currents(self._inverse @ rhs, self._of_sources[:n])
+            excess = self._with_currents(-self._inverse[:, :n])
+            return response, -excess @ self.offset, excess
+
+    @cached_property
+    def _gain(self) -> float:
+        """What one volt at all inputs moves a voltage by at most, V/V."""
+        return float(np.abs(self._linear[2][: 2 * self._n]).sum(axis=1).max(initial=0.0))
 
     def solve(self, b: F64) -> OperatingPoint:
         """Solutions for input voltages b, (inputs, k).
@@ -115,36 +123,26 @@ class DcEquations:
         One beyond the limits does not converge here; the start-up transient finds where such a circuit ends.
         """
         n = self._n
-        response, rest = self._linear
+        response, rest, _ = self._linear
         with np.errstate(all="ignore"):  # infinite inputs, singular circuits
-            z = response @ b + rest[:, None]
-        converged = np.asarray(np.isfinite(z).all(axis=0))
-        current = self._currents(z, b)
-        stage, linear = z[:n] + self._ro * current, None
-        if self.ports.cells is not None:
-            linear, (z, done) = z, self._newton(z, b)
-            converged &= done
-            current = self._currents(z, b)
-        elif self._limited:
-            linear = z
-            converged &= np.abs(stage).max(axis=0) < _LINEAR * self.spec.opamp.swing
-            z, current = self._within_limits(z, current, b, converged)
-        if linear is not None and not converged.all():
-            z = np.where(converged, z, linear)
-            current = self._currents(z, b)
-        stage = self._stage(z[:n], current)
-        if self._limited and not converged.all():
-            stage = np.where(converged, stage, z[:n] + self._ro * current)
-        return OperatingPoint(np.concatenate([z, stage, stage]), current, converged)
-
-    def _currents(self, z: F64, b: F64) -> F64:
-        """Out of the amplifiers, (N, k), A."""
-        n = self._n
-        with np.errstate(all="ignore"):
-            current: F64 = self.ports.conductance[:n, : 2 * n] @ z + self._of_sources[:n] @ b
+            linear: F64 = response @ b + rest[:, None]
+            converged = np.asarray(np.isfinite(linear).all(axis=0))
+            straight = linear[:n] + self._ro * linear[2 * n :]
             if self.ports.cells is not None:
-                current = current + self._bent(z, b)[0][:n]
-        return current
+                found, done = self._newton(linear[: 2 * n], b)
+                converged &= done
+                found = self._with_currents(found, self._of_sources[:n] @ b + self._bent(found, b)[0][:n])
+            elif self._limited:
+                converged &= np.abs(straight).max(axis=0) < _LINEAR * self.spec.opamp.swing
+                found = self._within_limits(linear, converged)
+            else:
+                found = linear
+            if not converged.all():
+                found = np.where(converged, found, linear)
+            stage = self._stage(found)
+            if not converged.all():
+                stage = np.where(converged, stage, straight)
+        return OperatingPoint(np.concatenate([found[: 2 * n], stage, stage]), found[2 * n :], converged)
 
     def _bent(self, z: F64, b: F64) -> tuple[F64, F64]:
         cells = self.ports.cells
@@ -152,43 +150,69 @@ class DcEquations:
         into, slope = cells.excess(np.concatenate([z, self.drive @ b]))
         return into[: 2 * self._n], slope
 
-    def _stage(self, out: F64, current: F64) -> F64:
-        """Voltages before the output resistance and the clamp, (N, k); NaN beyond them."""
-        op = self.spec.opamp
+    def _stage(self, zi: F64) -> F64:
+        """Voltages before the output resistance and the clamp at (out, sense, I), (N, k); NaN beyond them."""
+        n, op = self._n, self.spec.opamp
+        out, current = zi[:n], zi[2 * n :]
         if not self._limited:
             return out + self._ro * current
-        with np.errstate(all="ignore"):
-            ratio = np.clip(current / op.output_current, -0.99, 0.99)  # beyond, the verdict names the current
-            drop = self._ro * current * (1.0 - ratio**4) ** -0.25
-            stage: F64 = op.swing * np.arctanh((out + drop) / op.swing)
+        ratio = np.clip(current / op.output_current, -0.99, 0.99)  # beyond, the verdict names the current
+        stage: F64 = op.swing * np.arctanh((out + self._ro * current * (1.0 - ratio**4) ** -0.25) / op.swing)
         return stage
 
-    def _excess(self, out: F64, current: F64) -> F64:
+    def _excess(self, zi: F64) -> F64:
         """E of each amplifier, (N, k), V; NaN beyond the limits."""
-        op = self.spec.opamp
+        n, op = self._n, self.spec.opamp
         reach = op.slew_rate / (2 * math.pi * op.gbw)
-        with np.errstate(all="ignore"):
-            stage = self._stage(out, current)
-            stage[~(np.abs(stage) < _LINEAR * op.swing)] = np.nan
-            asked = (stage * self._leak + integrator_clamp(stage, op.swing, reach)) / reach
-            excess: F64 = reach * np.arctanh(asked) - self._leak * (out + self._ro * current)
+        stage = self._stage(zi)
+        stage[~(np.abs(stage) < _LINEAR * op.swing)] = np.nan
+        asked = (stage * self._leak + integrator_clamp(stage, op.swing, reach)) / reach
+        excess: F64 = reach * np.arctanh(asked) - self._leak * (zi[:n] + self._ro * zi[2 * n :])
         return excess
 
-    def _within_limits(self, z: F64, current: F64, b: F64, converged: Bool) -> tuple[F64, F64]:
-        """Rounds of e; `converged` loses the columns that leave the limits or do not come to rest."""
-        n, start = self._n, z
-        change = np.zeros(converged.size)
-        for _ in range(60):
-            excess = self._excess(z[:n], current)
-            converged &= np.isfinite(excess).all(axis=0)
-            new = start + self._of_inputs @ np.where(converged, excess, 0.0)
-            with np.errstate(invalid="ignore"):  # infinite inputs
-                change = np.abs(new - z).max(axis=0, initial=0.0)
-            z, current = new, self._currents(new, b)
-            if not np.any(change[converged] > 1e-14):
-                break
-        converged &= change < 1e-10
-        return z, current
+    def _within_limits(self, start: F64, converged: Bool) -> F64:
+        """(out, sense, I) from the linear ones in rounds of e, (3N, k).
+
+        `converged` loses the columns that leave the limits. Where an integrator comes to its clamp, e is no small part
+        of anything: there by Newton.
+        """
+        of_excess, gain = self._linear[2], self._gain
+        excess = np.where(converged, self._excess(start), 0.0)
+        zi = start + of_excess @ excess
+        change = np.inf
+        for _ in range(6):
+            new = np.where(converged, self._excess(zi), 0.0)
+            converged &= np.isfinite(new).all(axis=0)
+            change = np.abs(new - excess).max(axis=0, initial=0.0)
+            if not np.any(change[converged] * gain > 1e-14):
+                return zi
+            excess = np.where(converged, new, 0.0)
+            zi = start + of_excess @ excess
+        for column in np.flatnonzero(converged & ~(change * gain < 1e-14)):
+            zi[:, column], converged[column] = self._clamped(start[:, column], zi[:, column])
+        return zi
+
+    def _clamped(self, start: F64, zi: F64) -> tuple[F64, bool]:
+        """The same of one column by Newton on e, slopes by differences; and whether it converged."""
+        n, of_excess = self._n, self._linear[2]
+        step = 1e-7 * self.spec.opamp.swing
+        excess = np.zeros(n)
+        zi = start
+        for _ in range(40):
+            nudged = np.stack([zi, zi, zi], axis=1)
+            nudged[:n, 1] += step
+            nudged[2 * n :, 2] += step / max(self._ro, 1.0)
+            found = self._excess(nudged)
+            slopes = (found[:, 1:] - found[:, :1]) / [step, step / max(self._ro, 1.0)]
+            jacobian = np.eye(n) - slopes[:, :1] * of_excess[:n] - slopes[:, 1:] * of_excess[2 * n :]
+            if not np.isfinite(jacobian).all():
+                return start, False
+            change = np.linalg.solve(jacobian, found[:, 0] - excess)
+            excess = excess + change
+            zi = start + of_excess @ excess
+            if np.abs(of_excess @ change).max() < 1e-13:
+                return zi, True
+        return start, False
 
     def _newton(self, start: F64, b: F64) -> tuple[F64, Bool]:
         """Solve with curved cells from `start`: z (2N, k) and whether each column converged."""
@@ -206,8 +230,7 @@ class DcEquations:
                 residue[:n] += self.offset[:, None] - drop * added[:n]
                 residue[n:] -= added[n:]
                 if self._limited:
-                    current = self.ports.conductance[:n, : 2 * n] @ one + added[:n]
-                    excess = self._excess(one[:n], current)
+                    excess = self._excess(self._with_currents(one, added[:n]))
                     if not np.isfinite(excess).all():
                         break
                     residue[:n] -= excess

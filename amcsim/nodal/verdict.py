@@ -25,9 +25,12 @@ __all__ = ["StartUp", "certified", "judge", "judge_start_up", "start_up_times"]
 StartUp = Callable[[F64], F64]
 """b (m,) -> outputs x at `start_up_times`, (t, m)."""
 
-_KCL_TOLERANCE = 0.02
+_KCL_TOLERANCE, _KCL_LEAST = 0.02, 1e-12
+"""Of the absolute sum of a node's currents, and in A."""
 _LATCH_TOLERANCE = 0.02
 """Relative distance from the DC point beyond which a settled transient has settled elsewhere."""
+_LARGE = 200
+"""States above which the certificate is asked before the poles, which take longer from there on."""
 _LEAST = 1e-4
 """Norm of x, V, below which distances count as on this one: integration errors are no latched states."""
 
@@ -63,26 +66,37 @@ def judge(
     run: StartUp | None = None,
     *,
     doubt: bool = False,
+    by_poles: bool = False,
 ) -> tuple[F64, I64, I64]:
     """Verdicts on DC points u of input voltages b: (answer (m, k), NaN where there is none; status (k,); reason (k,)).
 
     u: (4N, k), of which outputs and summing nodes are read where they come from a simulator; current: (N, k) output
     currents; converged: (k,) whether the DC equations were solved. `run` makes a start-up transient of the answer, in
     its own sign (default: the nodal one). In `doubt`, where the model only stands for the circuit, every answer that
-    passes has to be reached by a transient, too.
+    passes has to be reached by a transient, too. `by_poles`: large circuits that the certificate vouches for
+    (`LoopModel.vouched`) are looked at as closely as all others.
     """
     m = model.answers
     transient = run or (lambda column: model.sign * start_up(model, column, start_up_times(model))[:, :m])
     kcl = _kcl_holds(model, b, u)
     if model.ports.cells is None:
-        return _judge(model, b, u, current, converged, kcl, transient, doubt)
+        vouched = not by_poles and 4 * model.n > _LARGE and model.vouched
+        return _judge(model, b, u, current, converged, kcl, transient, doubt, vouched)
     # curved cells: poles, settling and certificates are those of the circuit linearised where it ends
     x, status, reason = np.empty((m, b.shape[1])), *np.zeros((2, b.shape[1]), dtype=np.int64)
     for k in range(b.shape[1]):
         column = slice(k, k + 1)
         here = model.at(u[:, k], b[:, k]) if np.isfinite(u[:, k]).all() else replace(model, ports=_linear(model.ports))
         answer = _judge(
-            here, b[:, column], u[:, column], current[:, column], converged[column], kcl[column], transient, doubt
+            here,
+            b[:, column],
+            u[:, column],
+            current[:, column],
+            converged[column],
+            kcl[column],
+            transient,
+            doubt,
+            False,
         )
         x[:, column], status[column], reason[column] = answer
     return x, status, reason
@@ -93,7 +107,15 @@ def _linear(ports: Ports) -> Ports:
 
 
 def _judge(
-    model: LoopModel, b: F64, u: F64, current: F64, converged: Bool, kcl: Bool, transient: StartUp, doubt: bool
+    model: LoopModel,
+    b: F64,
+    u: F64,
+    current: F64,
+    converged: Bool,
+    kcl: Bool,
+    transient: StartUp,
+    doubt: bool,
+    vouched: bool,
 ) -> tuple[F64, I64, I64]:
     m, n, spec = model.answers, model.n, model.spec
     k = b.shape[1]
@@ -107,7 +129,7 @@ def _judge(
 
     finite = np.asarray(np.isfinite(u[: n + m]).all(axis=0))
     mark(~finite, Status.NOT_CONVERGED, Reason.NONFINITE)
-    if not model.stable:
+    if not vouched and not model.stable:
         mark(finite, Status.UNSTABLE, Reason.POLE)
     mark(finite & converged & ~kcl, Status.NOT_CONVERGED, Reason.KCL)
     for column in np.flatnonzero((status == Status.OK) & ~converged):
@@ -126,7 +148,7 @@ def _judge(
     on_cells = np.concatenate([voltages[: model.on_cells], np.abs(b)]).max(axis=0)
     mark(on_cells > spec.cell.v_read_max, Status.SATURATED, Reason.DISTURB)
     left = np.flatnonzero(status == Status.OK)
-    if left.size and model.poles.size:
+    if left.size and (doubt or not vouched) and model.poles.size:
         window, tolerance = spec.converters.read_window, spec.converters.settling_tolerance
         # 50 time constants settle whatever the modes' weights are; only slower circuits are looked at closely
         if -model.poles[0].real * window < 50:
@@ -178,12 +200,15 @@ def _kcl_holds(model: LoopModel, b: F64, u: F64) -> Bool:
     rows = model.ports.conductance[n : n + model.answers]
     with np.errstate(invalid="ignore"):
         voltages = np.concatenate([u[: 2 * n], model.drive @ b])
-        bound = _KCL_TOLERANCE * (np.abs(rows) @ np.abs(voltages)) + 1e-12
-        into = rows @ voltages
-        if model.ports.cells is not None:
-            into = into + model.bent(u, b)[0][n : n + model.answers]
-        holds: Bool = (np.abs(into) <= bound).all(axis=0)
+        into = np.abs(rows @ voltages if model.ports.cells is None else rows @ voltages + _bent(model, u, b))
+        holds: Bool = (into <= _KCL_LEAST).all(axis=0)
+        if not holds.all():
+            holds = (into <= _KCL_TOLERANCE * (np.abs(rows) @ np.abs(voltages)) + _KCL_LEAST).all(axis=0)
     return holds
+
+
+def _bent(model: LoopModel, u: F64, b: F64) -> F64:
+    return model.bent(u, b)[0][model.n : model.n + model.answers]
 
 
 def _stays_linear(model: LoopModel, b: F64, u: F64) -> Bool:
