@@ -30,6 +30,8 @@ __all__ = ["DcEquations", "OperatingPoint", "integrator_clamp"]
 
 _LINEAR = 1.2
 """Stage voltage over the swing up to which a solution counts as one: tanh has lost 31 % of its slope there."""
+_LEAST = 1e-12
+"""Steps, V, that end a round: what they leave is smaller by the part of 1/A0 that each round takes."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,9 @@ class DcEquations:
         out, current = zi[:n], zi[2 * n :]
         if not self._limited:
             return out + self._ro * current
-        ratio = np.clip(current / op.output_current, -0.99, 0.99)  # beyond, the verdict names the current
-        stage: F64 = op.swing * np.arctanh((out + self._ro * current * (1.0 - ratio**4) ** -0.25) / op.swing)
+        square = np.minimum((current / op.output_current) ** 2, 0.99**2)  # beyond, the verdict names the current
+        drop = self._ro * current / np.sqrt(np.sqrt(1.0 - square * square))
+        stage: F64 = op.swing * np.arctanh((out + drop) / op.swing)
         return stage
 
     def _excess(self, zi: F64) -> F64:
@@ -184,11 +187,11 @@ class DcEquations:
             new = np.where(converged, self._excess(zi), 0.0)
             converged &= np.isfinite(new).all(axis=0)
             change = np.abs(new - excess).max(axis=0, initial=0.0)
-            if not np.any(change[converged] * gain > 1e-14):
+            if not np.any(change[converged] * gain > _LEAST):
                 return zi
             excess = np.where(converged, new, 0.0)
             zi = start + of_excess @ excess
-        for column in np.flatnonzero(converged & ~(change * gain < 1e-14)):
+        for column in np.flatnonzero(converged & ~(change * gain < _LEAST)):
             zi[:, column], converged[column] = self._clamped(start[:, column], zi[:, column])
         return zi
 
@@ -210,7 +213,7 @@ class DcEquations:
             change = np.linalg.solve(jacobian, found[:, 0] - excess)
             excess = excess + change
             zi = start + of_excess @ excess
-            if np.abs(of_excess @ change).max() < 1e-13:
+            if np.abs(of_excess @ change).max() < _LEAST:
                 return zi, True
         return start, False
 
@@ -251,4 +254,5 @@ class DcEquations:
 def integrator_clamp(p: F64, swing: float, reach: float) -> F64:
     """Extra input voltage that the integrator's clamp asks for at p (circuits/opamp_behavioral.lib), V."""
     over = np.maximum(np.abs(p) - 0.9 * swing, 0.0) / (0.15 * swing)
-    return np.sign(p) * 1.2 * reach * over**3
+    asked: F64 = np.sign(p) * (1.2 * reach) * (over * over * over)
+    return asked

@@ -124,6 +124,8 @@ def _judge(
     x = model.sign * u[:m]
 
     def mark(where: Bool, to: Status, why: Reason) -> None:
+        if not where.any():
+            return
         fresh = where & (status == Status.OK)
         status[fresh], reason[fresh] = to, why
 
