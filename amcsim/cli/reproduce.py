@@ -21,10 +21,40 @@ _Out = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(name="reproduce", help="Studies: published experiments and beyond.", no_args_is_help=True)
+    command(group, "analog-training")(analog_training)
     command(group, "hp-inv")(hp_inv)
     command(group, "stamp")(stamp)
     command(group, "ngspice-training")(ngspice_training)
     app.add_typer(group)
+
+
+def analog_training(
+    quick: _Quick = False,
+    seed: Seed = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one a core).")] = None,
+    out: _Out = None,
+    as_json: Json = False,
+) -> None:
+    """The first demonstration of second-order training: its figures, what the LP error follows from, and baselines."""
+    from amcsim.cli._output import number, print_table
+    from amcsim.report.analog_training import matches
+    from amcsim.runs import default_workers, progress
+    from amcsim.studies.analog_training import steps, study
+
+    _check(out)
+    with progress(steps(quick=quick), "computations", quiet=as_json) as advance:
+        result = study(seed, quick=quick, workers=workers or default_workers(), progress=advance)
+    _finish(result, out, as_json)
+    if not as_json:
+        names = ["name", "lp_mean_by_vector", "lp_mean_by_array", "passes_mean", "diverging_arrays"]
+        columns = ["one condition", "LP error by vector", "by array", "passes", "diverging arrays"]
+        print_table(columns, [[r["name"], *(number(r[n]) for n in names[1:])] for r in result["effects"]])
+        rows = [
+            [r["optimizer"], r["settings"], number(r["epochs"]["median"]), f"{r['reached']} of {r['seeds']}"]
+            for r in result["optimizers"]
+        ]
+        print_table(["optimiser", "settings", "epochs to 100 %, median", "reached"], rows)
+        typer.echo(f"{len(matches(result))} of {len(result['grid'])} combinations give the published error and passes")
 
 
 def hp_inv(quick: _Quick = False, seed: Seed = 0, out: _Out = None, as_json: Json = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from amcsim.report.analog_training import analog_training_page
 from amcsim.report.page import Section, count, document, facts, figure, number, paragraph, percent, table
 
 __all__ = ["PAGES", "hp_inv_page", "stamp_page"]
@@ -169,5 +170,9 @@ def _plain_table(rows: list[dict[str, Any]], caption: str) -> str:
     )
 
 
-PAGES: dict[str, Callable[[dict[str, Any]], str]] = {"hp-inv": hp_inv_page, "stamp": stamp_page}
+PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "analog-training": analog_training_page,
+    "hp-inv": hp_inv_page,
+    "stamp": stamp_page,
+}
 """By the name of the study."""
