@@ -149,11 +149,11 @@ def families() -> str:
 
 def surrogate_keys() -> str:
     """The surrogate file's keys, part by part."""
+    from amcsim.surrogate.confidence import Confidence
     from amcsim.surrogate.model import CellLaw, Domain, Figures, Surrogate
 
-    return "\n\n".join(
-        [keys(Surrogate), *(f"`{part.__name__}`:\n\n{keys(part)}" for part in (CellLaw, Domain, Figures))]
-    )
+    parts = CellLaw, Domain, Figures, Confidence
+    return "\n\n".join([keys(Surrogate), *(f"`{part.__name__}`:\n\n{keys(part)}" for part in parts)])
 
 
 def presets() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from amcsim.campaign.design import Campaign
-from amcsim.campaign.fit import fit
+from amcsim.campaign.fit import FitBelowTargetError, fit, missed
 from amcsim.campaign.sample import Samples, failed_sample, require_ngspice, run_sample
 from amcsim.ngspice import library_version
 from amcsim.runs import Store, check_scheduler, run, run_on_dask, write_bytes, write_manifest
@@ -44,15 +44,25 @@ def calibrate(
     workers: int,
     scheduler: str | None = None,
     command: str = "amcsim calibrate",
+    save_invalid: bool = False,
     progress: Callable[[int], object] | None = None,
     say: Callable[[str], object] = lambda sentence: None,
 ) -> Calibration:
-    """`sampled`, then the fit and surrogate.json. Raises as `sampled`, NgspiceError and ValueError from the fit."""
+    """`sampled`, then the fit and surrogate.json. Raises as `sampled`, NgspiceError and ValueError from the fit.
+
+    A fit whose held-out figures miss the campaign's targets is not saved, FitBelowTargetError: a surrogate.json of an
+    earlier run stays as it is. With `save_invalid` it is saved, marked invalid.
+    """
     samples, resumed = sampled(
         campaign, out, workers=workers, scheduler=scheduler, command=command, progress=progress, say=say
     )
     version = library_version()
     surrogate = fit(campaign, samples, str(version))
+    if not surrogate.valid and surrogate.figures is not None:
+        why = missed(campaign, surrogate.figures)
+        if not save_invalid:
+            raise FitBelowTargetError(f"{why}: no surrogate is saved (--save-invalid saves it, marked invalid)")
+        say(f"{why}: it is saved, marked invalid")
     save_surrogate(surrogate, out / "surrogate.json")
     _manifest(campaign, out, command, version, complete=True)
     return Calibration(surrogate, samples, resumed)

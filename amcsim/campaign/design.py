@@ -52,6 +52,10 @@ class Campaign(BaseModel):
     """Device conductances of the single-cell sweep, geometrically over the realisable range."""
     sweep_voltages: int = Field(20, ge=4, le=1000)
     """Voltages of the single-cell sweep, both polarities."""
+    target_median: float = Field(1e-3, gt=0.0)
+    """Largest median error of error on held-out circuits of a fit that is saved as valid."""
+    target_p95: float = Field(5e-3, gt=0.0)
+    """Largest 95th percentile, likewise."""
     largest_size: int | None = Field(None, ge=1, le=256)
     """Largest matrix size that the surrogate may be asked, beyond those fitted; absent: none."""
     wire_resistance: float | None = Field(None, ge=0.0, le=100.0)
@@ -87,6 +91,7 @@ class Campaign(BaseModel):
     def sha256(self) -> str:
         """Hash of all that decides the samples."""
         said = self.model_dump(exclude={"recorded": True, "spec": {"cell": {"v_disturb"}}})  # neither decides any
+        del said["target_median"], said["target_p95"]  # nor do these
         del said["largest_size"], said["wire_resistance"]
         for section, key in LATER:  # at its default a younger key leaves the hash of older campaigns as it was
             if said["spec"][section][key] == type(getattr(self.spec, section)).model_fields[key].default:

@@ -22,9 +22,15 @@ from amcsim.solvers.arrays import surrogate_array
 from amcsim.specs import Spec
 from amcsim.status import Status
 from amcsim.streams import Key
+from amcsim.surrogate.confidence import fit_confidence
 from amcsim.surrogate.model import CellLaw, Domain, Figures, Surrogate, fit_cell_law
 
-__all__ = ["answers", "fit", "measure_amplifier", "measure_cell", "usable"]
+__all__ = ["FitBelowTargetError", "answers", "fit", "measure_amplifier", "measure_cell", "usable"]
+
+
+class FitBelowTargetError(ValueError):
+    """A fit whose held-out figures miss the campaign's targets: one sentence."""
+
 
 _VERDICT_CIRCUITS = 400
 """Circuits of each family on which the fast verdict is held against the full one."""
@@ -153,11 +159,15 @@ def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_ver
     fitted = fitted.model_copy(update={"fast_verdict": agree})
     check_beyond(fitted, campaign)
     kept = [s.take(held[m] & usable(s)) for m, s in samples.items()]
-    errors, relative = [], []
+    errors, relative, known, volts = [], [], [], []
     for s in (s for s in kept if s.ids.size):
-        x, _ = answers(fitted, spec, s)
+        array, inputs = surrogate_array(fitted, spec, s.a, s.realisation), s.volts[..., None]
+        answer = array.answer(inputs)[0]
+        x = answer[..., 0]
         errors.append(error_of_error(x, s.x, s.linear_answer(spec)))
         relative.append(relative_distance(x, s.x))
+        known.append(array.features(inputs, answer)[:, 0])
+        volts.append(np.linalg.norm(x - s.x, axis=1))
     every = np.concatenate(errors) if errors else np.zeros(0)
     if not every.size:
         raise ValueError("no held-out circuit of the campaign has an answer: nothing vouches for the fit")
@@ -170,7 +180,26 @@ def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_ver
         certificates_checked=checked,
         **timing_figures(timing_errors(fitted, spec, s) for s in kept),
     )
-    return fitted.model_copy(update={"figures": figures})
+    answered = np.isfinite(features := np.concatenate(known)).all(axis=1) & np.isfinite(off := np.concatenate(volts))
+    return fitted.model_copy(
+        update={
+            "figures": figures,
+            "confidence": fit_confidence(features[answered], off[answered]) if answered.any() else None,
+            "valid": not missed(campaign, figures),
+        }
+    )
+
+
+def missed(campaign: Campaign, figures: Figures) -> str:
+    """What of the campaign's targets the held-out figures miss, as a sentence; empty where they meet them."""
+    median, p95 = figures.error_of_error_median, figures.error_of_error_p95
+    if median <= campaign.target_median and p95 <= campaign.target_p95:  # a NaN is none
+        return ""
+    return (
+        f"the fit's error_of_error on {figures.samples} held-out circuits is {median:.2g} in the median and {p95:.2g} "
+        f"at 95 %, above the campaign's targets target_median = {campaign.target_median:g} and target_p95 = "
+        f"{campaign.target_p95:g}"
+    )
 
 
 def _refine(start: Surrogate, seen: list[Samples]) -> Surrogate:
@@ -217,7 +246,7 @@ def _check_fast_verdict(surrogate: Surrogate, campaign: Campaign) -> tuple[int, 
             for k in range(count):
                 model = build(handle.topology, spec, r[k], surrogate.cell.r0)
                 point = model.operating_point(volts[k])
-                _, status, _ = judge(model, volts[k], point.u, point.current, point.converged)
+                _, status, _ = judge(model, volts[k], point.u, point.current, point.converged, by_poles=True)
                 checked += 1
                 if array.certified[k]:
                     agree &= status[0] <= Status.SATURATED

@@ -12,9 +12,10 @@ import numpy as np
 from amcsim._types import F64, I64, Bool
 from amcsim.campaign.beyond import straight
 from amcsim.campaign.families import draw_system, families_of
-from amcsim.campaign.fit import answers, usable
+from amcsim.campaign.fit import usable
 from amcsim.campaign.sample import Samples, error_of_error, relative_distance, solve_in_ngspice, solve_in_nodal
 from amcsim.campaign.timing import timing_errors, timing_figures
+from amcsim.solvers.arrays import surrogate_array
 from amcsim.solvers.mvm import MvmSolver
 from amcsim.solvers.surrogate import SurrogateSolver
 from amcsim.specs import Spec
@@ -46,12 +47,19 @@ class Group:
     """The surrogate's statuses, (n,)."""
     linear: F64
     """x_lin, (n, rows), V."""
+    bound: F64
+    """Bounds on ||x - x_spice||, (n,), V; NaN where the surrogate's file records no confidence."""
 
     @property
     def compared(self) -> Bool:
         """(n,): samples that both answer."""
         both: Bool = usable(self.samples) & np.isfinite(self.x).all(axis=1)
         return both
+
+    @property
+    def distance(self) -> F64:
+        """||x - x_spice||, (n,), V; NaN where one of the two has no answer."""
+        return np.where(self.compared, np.linalg.norm(self.x - self.samples.x, axis=1), np.nan)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,46 @@ class Validation:
     timing: dict[str, float | int | None]
     """Errors of settling time, power and energy (amcsim.campaign.timing)."""
 
+    @property
+    def covered(self) -> float | None:
+        """Part of the samples compared whose distance is within its bound; None without bounds."""
+        bound = np.concatenate([g.bound[g.compared] for g in self.groups])
+        distance = np.concatenate([g.distance[g.compared] for g in self.groups])
+        return None if np.isnan(bound).all() else float((distance <= bound).mean())
+
+    def by_matrix(self, vectors: int) -> list[dict[str, Any]]:
+        """A line a matrix, where each stands for `vectors` samples one after the other; medians of those compared.
+
+        Names: matrix (its number), rows, columns, condition, compared, statuses (ngspice's, by name),
+        status_disagreements, error_of_error, relative_error, error_bound (relative, the largest), within_bound.
+        """
+        lines = []
+        for g in self.groups:
+            size = np.linalg.norm(g.samples.x, axis=1)
+            numbers = g.samples.ids // vectors
+            for number in np.unique(numbers):
+                mine = numbers == number
+                used, a = mine & g.compared, g.samples.a[mine][0]
+                off = error_of_error(g.x[used], g.samples.x[used], g.linear[used])
+                status = g.samples.status[mine]
+                lines.append(
+                    {
+                        "matrix": int(number),
+                        "rows": a.shape[0],
+                        "columns": a.shape[1],
+                        "condition": float(np.linalg.cond(a)),
+                        "vectors": int(mine.sum()),
+                        "compared": int(used.sum()),
+                        "statuses": {str(s): int((status == s).sum()) for s in Status if (status == s).any()},
+                        "status_disagreements": int((g.status[mine] != status).sum()),
+                        "error_of_error": _median(off),
+                        "relative_error": _median(g.distance[used] / size[used]),
+                        "error_bound": _median(g.bound[used] / size[used]),
+                        "within_bound": int((g.distance[used] <= g.bound[used]).sum()),
+                    }
+                )
+        return sorted(lines, key=lambda line: line["matrix"])
+
     def as_dict(self) -> dict[str, Any]:
         """The JSON object of `amcsim validate`."""
         status = np.concatenate([g.samples.status for g in self.groups])
@@ -82,11 +130,16 @@ class Validation:
             "against": self.against,
             "samples": int(status.size),
             "samples_compared": int(self.errors.size),
+            "within_error_bound": self.covered,
             "status_disagreements": int((mine != status).sum()),
             "statuses": {str(s): int((status == s).sum()) for s in Status},
             **self.rates,
             **self.timing,
         }
+
+
+def _median(values: F64) -> float:
+    return float(np.median(values)) if values.size else float("nan")
 
 
 def validate(
@@ -136,7 +189,7 @@ def validate(
         progress(done)
     results = [found[i] for i in range(len(systems))]
     by_shape = Samples.by_shape(circuit, range(len(results)), results)
-    groups = tuple(Group(s, *answers(surrogate, spec, s), s.linear_answer(spec)) for s in by_shape.values())
+    groups = tuple(_group(surrogate, spec, s) for s in by_shape.values())
     errors, relative = [], []
     for g in groups:
         x, spice, linear = (part[g.compared] for part in (g.x, g.samples.x, g.linear))
@@ -155,6 +208,16 @@ def validate(
         against=against,
         timing=timing_figures(timing_errors(surrogate, spec, s) for s in by_shape.values()),
     )
+
+
+def _group(surrogate: Surrogate, spec: Spec, samples: Samples) -> Group:
+    array, volts = surrogate_array(surrogate, spec, samples.a, samples.realisation), samples.volts[..., None]
+    x, status, _ = array.answer(volts)
+    bound = np.full(len(x), np.nan)
+    if surrogate.confidence is not None:
+        with np.errstate(invalid="ignore"):
+            bound = surrogate.confidence.bound(array.features(volts, x))[:, 0]
+    return Group(samples, x[..., 0], status[:, 0], samples.linear_answer(spec), bound)
 
 
 def _rates(surrogate: Surrogate, spec: Spec, a: F64, b: F64, key: Key) -> dict[str, float | None]:

@@ -54,21 +54,33 @@ def load_rhs(source: str, n: int) -> F64:
     return checked.reshape(array.shape)
 
 
-def load_systems(path: Path, circuit: str = "inv") -> tuple[F64, F64]:
-    """Many systems of one shape from an .npz: a (k, m, n), square for "inv", and b (k, n). Raises ValueError."""
+def load_systems(path: Path, circuit: str = "inv") -> tuple[F64, F64 | None]:
+    """Many systems of one shape: a (k, m, n), square for "inv", and b (k, n), None where the file has none.
+
+    From an .npz with a and, maybe, b; or a (m, n) or (k, m, n) from .npy, (m, n) from .csv or .txt. Raises ValueError.
+    """
     what, square = f"matrices {path}", circuit == "inv"
+    if path.suffix.lower() != ".npz":
+        found, _ = _load(str(path), what)
+        if found.ndim not in (2, 3):
+            raise ValueError(f"{what} have shape {found.shape}; wanted one (m, n) or many (k, m, n)")
+        found = found.reshape(-1, *found.shape[-2:])
+        return check_matrix(found, square=square, what=what), None
     wanted = "(k, m, m) and (k, m)" if square else "(k, m, n) and (k, n)"
     try:
         with open(path, "rb") as raw, np.lib.npyio.NpzFile(raw, allow_pickle=False) as file:
-            a, b = file["a"], file["b"]
+            a, b = file["a"], file["b"] if "b" in file.files else None
     except FileNotFoundError:
         raise ValueError(f"{what} do not exist") from None
     except KeyError:
-        raise ValueError(f"{what} must hold the arrays a and b, {wanted}") from None
+        raise ValueError(f"{what} must hold the arrays a and, unless vectors are to be drawn, b: {wanted}") from None
     except Exception as error:  # noqa: BLE001 (whatever a damaged archive fails with)
         raise ValueError(f"{what} are no readable .npz file: {_first_line(error)}") from None
-    if a.ndim != 3 or b.shape != (len(a), a.shape[2]):
-        raise ValueError(f"{what} hold a of shape {a.shape} and b of shape {b.shape}, wanted {wanted}")
+    if b is None and a.ndim == 3:
+        return check_matrix(a, square=square, what=f"a of {what}"), None
+    if a.ndim != 3 or b is None or b.shape != (len(a), a.shape[2]):
+        shape = None if b is None else b.shape
+        raise ValueError(f"{what} hold a of shape {a.shape} and b of shape {shape}, wanted {wanted}")
     return check_matrix(a, square=square, what=f"a of {what}"), check_matrix(b, square=False, what=f"b of {what}")
 
 

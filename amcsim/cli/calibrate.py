@@ -27,12 +27,16 @@ def calibrate(
         str | None,
         typer.Option(metavar="ADDRESS", help="Run on this Dask scheduler's workers instead (tcp://HOST:8786)."),
     ] = None,
+    save_invalid: Annotated[
+        bool, typer.Option("--save-invalid", help="Save a fit that misses the campaign's targets, marked invalid.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Fit a surrogate to a campaign in ngspice.
 
     Leaves surrogate.json, dataset.nc, samples.sqlite (every solved circuit), manifest.json and report.html, a page
-    on circuits, fit and held-out errors, in the folder.
+    on circuits, fit and held-out errors, in the folder. A fit whose held-out error is above the campaign's targets is
+    not saved.
     """
     import shlex
     import sys
@@ -55,6 +59,7 @@ def calibrate(
             workers=workers or default_workers(),
             scheduler=scheduler,
             command=shlex.join(sys.argv),
+            save_invalid=save_invalid,
             progress=advance,
             say=lambda sentence: typer.echo(sentence, err=True),
         )
@@ -64,7 +69,7 @@ def calibrate(
     files = [out / name for name in ("surrogate.json", "dataset.nc", "samples.sqlite", "manifest.json")] + [report]
     if as_json:
         circuits = {"circuits": plan.total, "resumed": done.resumed, "campaign_sha256": plan.sha256}
-        print_json({**circuits, "held_out": held_out, "files": files})
+        print_json({**circuits, "held_out": held_out, "valid": done.surrogate.valid, "files": files})
         return
     print_lines(
         {

@@ -110,6 +110,8 @@ def solve(
 
     With several right-hand sides status and reason are the gravest (`statuses`, `reasons` hold each), a column of x
     without an answer is NaN, and relative_error is the norm over the columns that have one (0 where they are zero).
+    A surrogate adds error_bound, the bound on ||x - x_ngspice|| / ||x|| of each column, null where its status is not
+    ok, that a share `confidence` of circuits keeps.
     The time is that of programming and solving; that of compensation is not in it.
     """
     import time
@@ -120,6 +122,7 @@ def solve(
     from amcsim.solvers.compensated import compensate
     from amcsim.solvers.exact import solve_or_nan
     from amcsim.solvers.stack import leaf_solver, product_solver
+    from amcsim.solvers.surrogate import SurrogateArray
     from amcsim.specs import load_spec
     from amcsim.status import Reason, Status
     from amcsim.streams import Key
@@ -131,23 +134,26 @@ def solve(
     )
     written = found.matrix if found else a
     vectors, shape = b.reshape(columns, -1), (rows, *b.shape[1:])
+    handle: object
     with np.errstate(all="ignore"):
         if circuit == "mvm":
             product = product_solver(backend, technology, surrogate, (rows, columns))
             start = time.perf_counter()
-            multiplied = product.program(written, key).multiply(vectors)
+            written_product = product.program(written, key)
+            multiplied = written_product.multiply(vectors)
             x, statuses, reasons = multiplied.y, multiplied.status, multiplied.reason
             disturbed = multiplied.disturbed
             elapsed = time.perf_counter() - start
-            exact = a @ vectors
+            handle, exact = written_product, a @ vectors
         else:
             solver = leaf_solver(backend, technology, surrogate, size=rows)
             start = time.perf_counter()
-            answer = solver.program(written, key).solve(vectors)
+            programmed = solver.program(written, key)
+            answer = programmed.solve(vectors)
             x, statuses, reasons = answer.x, answer.status, answer.reason
             disturbed = answer.disturbed
             elapsed = time.perf_counter() - start
-            exact = solve_or_nan(a, vectors)
+            handle, exact = programmed, solve_or_nan(a, vectors)
         has = np.isfinite(x).all(axis=0)
         regular = bool(np.isfinite(exact).all())
         top = np.abs(exact[:, has]).max(initial=0.0)  # taken out, so that no square leaves the range of floats
@@ -166,6 +172,10 @@ def solve(
     }
     if found:
         result["compensation"] = {"factor": float(found.factor), "beyond": float(found.beyond)}
+    if isinstance(handle, SurrogateArray) and handle.array.surrogate.confidence is not None:
+        bounds = handle.error_bounds(vectors) / np.linalg.norm(x, axis=0)
+        result["error_bound"] = bounds.reshape(b.shape[1:])
+        result["confidence"] = handle.array.surrogate.confidence.level
     if b.ndim == 2:
         result["statuses"] = [str(Status(s)) for s in statuses]
         result["reasons"] = [str(Reason(r)) for r in reasons]
@@ -191,10 +201,20 @@ def _show(result: dict[str, Any]) -> None:
             "status": result["status"] + why + (", array disturbed" if result["disturbed"] else ""),
             "relative error": number(result["relative_error"]),
             "backend": result["backend"],
+            **({"distance from ngspice": _bound(result)} if "error_bound" in result else {}),
             "elapsed": f"{result['elapsed_s']:.3g} s",
             **({"compensation": _range(**result["compensation"])} if "compensation" in result else {}),
         }
     )
+
+
+def _bound(result: dict[str, Any]) -> str:
+    import numpy as np
+
+    from amcsim.cli._output import number
+
+    known = result["error_bound"][np.isfinite(result["error_bound"])]
+    return f"at most {number(float(known.max()))} at {result['confidence']:.0%}" if known.size else "unknown"
 
 
 def _range(factor: float, beyond: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from amcsim.campaign.validate import Validation
 
 __all__ = ["register"]
+
+_VECTORS = 2**31 + 2
+"""First number of the path of drawn vectors; validation has the two before."""
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +40,14 @@ _Recorded = Annotated[
 _Samples = Annotated[int, typer.Option(min=1, help="Number of fresh circuits.")]
 _Size = Annotated[int | None, typer.Option(min=1, help="Their matrix size (default: 4, or the surrogate's largest).")]
 
+_Matrices = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Your matrices instead of fresh circuits: .npz with a (k, m, n) and maybe b (k, n), .npy, .csv or .txt.",
+    ),
+]
+_Vectors = Annotated[int, typer.Option(min=1, help="Vectors drawn for each of --matrices that brings none.")]
 _Timed = Annotated[
     int | None,
     typer.Option(min=0, help="Circuits of which ngspice runs the transient, too (default: as many as take seconds)."),
@@ -53,10 +64,8 @@ _Against = Annotated[
 def inv(
     spec: _Technology = None,
     surrogate: SurrogateFile = None,
-    matrices: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.npz", help="Your systems, a (k, m, m) and b (k, m), instead of fresh circuits."),
-    ] = None,
+    matrices: _Matrices = None,
+    vectors: _Vectors = 4,
     recorded: _Recorded = None,
     samples: _Samples = 200,
     size: _Size = None,
@@ -72,16 +81,14 @@ def inv(
     power and energy are those of a read, signal_energy what is left of it without quiescent currents. Rates are of one
     core, with ranging, bounds and verdict.
     """
-    _compare("inv", spec, surrogate, matrices, recorded, samples, size, timed, wire, against, seed, as_json)
+    _compare("inv", spec, surrogate, matrices, vectors, recorded, samples, size, timed, wire, against, seed, as_json)
 
 
 def mvm(
     spec: _Technology = None,
     surrogate: SurrogateFile = None,
-    matrices: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.npz", help="Your systems, a (k, m, n) and b (k, n), instead of fresh circuits."),
-    ] = None,
+    matrices: _Matrices = None,
+    vectors: _Vectors = 4,
     recorded: _Recorded = None,
     samples: _Samples = 200,
     size: _Size = None,
@@ -95,7 +102,7 @@ def mvm(
 
     As `validate inv`; a third of the fresh circuits are rectangular, with sides up to the size.
     """
-    _compare("mvm", spec, surrogate, matrices, recorded, samples, size, timed, wire, against, seed, as_json)
+    _compare("mvm", spec, surrogate, matrices, vectors, recorded, samples, size, timed, wire, against, seed, as_json)
 
 
 def variation(
@@ -168,6 +175,7 @@ def _compare(
     spec: str | None,
     surrogate: str | None,
     matrices: Path | None,
+    vectors: int,
     recorded: Path | None,
     samples: int,
     size: int | None,
@@ -179,12 +187,15 @@ def _compare(
 ) -> None:
     from importlib.resources import as_file, files
 
+    import numpy as np
+
     from amcsim.campaign.design import CampaignError, load_recorded
     from amcsim.campaign.validate import validate
     from amcsim.cli._input import load_systems
     from amcsim.cli._output import print_json
     from amcsim.runs import progress
     from amcsim.specs import load_spec, preset
+    from amcsim.streams import Key
     from amcsim.surrogate.model import load_surrogate
     from amcsim.surrogate.shipped import shipped_surrogate
 
@@ -192,9 +203,17 @@ def _compare(
         raise ValueError(f"--against {against}: there are ngspice and nodal")
     if matrices is not None and (recorded is not None or size is not None):
         raise ValueError("--matrices brings its own circuits: --recorded and --size do not go with it")
-    systems = None if matrices is None else load_systems(matrices, circuit)
+    systems = None
+    if matrices is not None:
+        a, b = load_systems(matrices, circuit)
+        if b is None:
+            a = np.repeat(a, vectors, axis=0)
+            b = Key(seed, (_VECTORS,)).generator().standard_normal((len(a), a.shape[2]))
+        else:
+            vectors = 1
+        systems = a, b
     shape = (size or 4, size or 4) if systems is None else systems[0].shape[1:]
-    model = load_surrogate(surrogate) if surrogate is not None else None
+    model = load_surrogate(surrogate, invalid=True) if surrogate is not None else None
     technology = load_spec(spec) if spec is not None else model.spec if model is not None else preset("pku_350nm")
     if wire is not None:
         technology = technology.replace(wire={"bl_resistance": wire, "sl_resistance": wire})
@@ -204,6 +223,8 @@ def _compare(
         raise ValueError(
             f"surrogate {surrogate} was fitted to {model.circuit.upper()} circuits: `validate {model.circuit}`"
         )
+    if not model.valid:
+        typer.echo(f"{surrogate} is marked invalid: its held-out figures miss the campaign's targets", err=True)
     m = size or (4 if 4 in model.domain.sizes else max(model.domain.sizes))
     blocks = None
     if systems is None:
@@ -226,15 +247,30 @@ def _compare(
             against=against,
             progress=lambda done: advance(1),
         )
+    table = [] if systems is None else found.by_matrix(vectors)
     if as_json:
-        print_json(found.as_dict())
+        print_json(found.as_dict() | {"valid": model.valid} | ({"matrices": table} if table else {}))
     else:
-        _show(found)
+        _show(found, table)
 
 
-def _show(found: Validation) -> None:
-    from amcsim.cli._output import number, print_lines
+def _show(found: Validation, table: list[dict[str, Any]]) -> None:
+    from amcsim.cli._output import number, print_lines, print_table
 
+    if table:
+        rows = [
+            [
+                str(line["matrix"]),
+                f"{line['rows']}x{line['columns']}",
+                f"{line['condition']:.3g}",
+                " ".join(f"{count} {name}" for name, count in line["statuses"].items()),
+                *(f"{line[name]:.2g}" for name in ("error_of_error", "relative_error", "error_bound")),
+                f"{line['within_bound']}/{line['compared']}",
+            ]
+            for line in table
+        ]
+        columns = ["matrix", "shape", "condition", "ngspice", "error of error", "relative", "bound", "within"]
+        print_table(columns, rows)
     words = {name: value for name, value in found.as_dict().items() if isinstance(value, int | float)}
     print_lines({name.replace("_", " "): number(value) for name, value in words.items()})
     print_lines(

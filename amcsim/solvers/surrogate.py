@@ -12,11 +12,13 @@ from amcsim.mapping import check_matrix
 from amcsim.nodal.build import build
 from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.verdict import judge
-from amcsim.realisation import realise
+from amcsim.realisation import linear_matrix, realise
 from amcsim.solvers.analog import AnalogProgrammed, ArrayProgrammed
+from amcsim.solvers.exact import solve_or_nan
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
+from amcsim.surrogate.confidence import features
 from amcsim.surrogate.inv import InvArray, program
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.mvm import MvmArray
@@ -39,6 +41,38 @@ class SurrogateArray(ArrayProgrammed):
     def reads(self, v: F64) -> Reads:
         """Settling time, power and energy of the reads that answer v, (*batch, inputs, k), scaled as a solve is."""
         return reads(self.array.surrogate, self.spec, self.realisation, self.inputs(v)[0])
+
+    def features(self, volts: F64, outputs: F64) -> F64:
+        """What bounds go by (amcsim.surrogate.confidence), (*batch, k, 5), of outputs (*batch, m, k) at `volts`, V."""
+        return features(outputs, self._linear(volts), volts, self._gain, self.topology.on_cells > 0)
+
+    def error_bounds(self, v: F64) -> F64:
+        """Bounds (*batch, k) on the distance of the answers to v, (*batch, inputs, k), from ngspice's, in their units.
+
+        The Euclidean distance of the circuits' outputs, before the ADC. A share `level` of circuits of the campaign's
+        kind lies within; NaN where the status is not ok. Solves by itself: nothing of it slows a solve. Raises
+        ValueError where the surrogate's file records no confidence.
+        """
+        confidence = self.array.surrogate.confidence
+        if confidence is None:
+            raise ValueError("the surrogate's file records no confidence: calibrate it again")
+        v = np.asarray(v, dtype=np.float64)
+        volts, unit = self.inputs(v)
+        outputs, status, _ = self.answer(volts)
+        with np.errstate(all="ignore"):
+            bound = confidence.bound(self.features(volts, outputs)) / unit[..., 0, :]
+        return np.where(v.any(axis=-2), np.where(status == Status.OK, bound, np.nan), 0.0)
+
+    @cached_property
+    def _gain(self) -> F64:
+        """Norm of the answers' response to the inputs over sqrt(m), (*batch,)."""
+        m = self.a.shape[-2]
+        return np.asarray(np.linalg.norm(self.array.response[..., :m, :], axis=(-2, -1)) / np.sqrt(m))
+
+    def _linear(self, volts: F64) -> F64:
+        """x_lin, (*batch, m, k), V."""
+        matrix = linear_matrix(self.realisation, self.spec)
+        return solve_or_nan(matrix, volts) if self.topology.name == "inv" else matrix @ volts
 
     def judged(self, index: tuple[int, ...], volts: F64, outputs: F64) -> tuple[F64, I64, I64]:
         """The full verdict on one matrix's amplifier outputs (N, k), the answers in their own sign, at inputs `volts`.

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from amcsim._types import F64
 from amcsim.specs import LARGEST_FILE, Spec, sentence
+from amcsim.surrogate.confidence import Confidence
 
 __all__ = [
     "CellLaw",
@@ -150,6 +151,10 @@ class Surrogate(_Part):
     """Outside it the surrogate refuses."""
     figures: Figures | None = None
     """How far it was off on held-out circuits."""
+    confidence: Confidence | None = None
+    """How far an answer may be off, told from the answer and its array."""
+    valid: bool = True
+    """Whether the held-out figures met the campaign's targets; where not, only `validate` loads the file."""
     campaign_sha256: str = ""
     """Hash of all that decides the campaign's samples."""
     ngspice_version: str = ""
@@ -215,8 +220,8 @@ def save_surrogate(surrogate: Surrogate, path: Path) -> None:
     write_text(path, json.dumps(surrogate.model_dump(), indent=2, allow_nan=False) + "\n")
 
 
-def load_surrogate(path: Path | str) -> Surrogate:
-    """Read a surrogate file. Raises SurrogateFileError, one sentence."""
+def load_surrogate(path: Path | str, *, invalid: bool = False) -> Surrogate:
+    """Read a surrogate file. Raises SurrogateFileError, one sentence; for one marked invalid unless `invalid`."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -236,9 +241,14 @@ def load_surrogate(path: Path | str) -> Surrogate:
             f"{path}: schema_version = {found!r}; this release reads schema_version = {SCHEMA_VERSION}"
         )
     try:
-        return Surrogate.model_validate(data)
+        surrogate = Surrogate.model_validate(data)
     except ValidationError as error:
         raise SurrogateFileError(f"{path}: {sentence(error)}") from None
+    if not (surrogate.valid or invalid):
+        raise SurrogateFileError(
+            f"{path} is marked invalid: its held-out figures miss the campaign's targets; `amcsim validate` says more"
+        )
+    return surrogate
 
 
 def fit_cell_law(g: F64, v: F64, current: F64, v0: F64 | None = None) -> tuple[CellLaw, float]:

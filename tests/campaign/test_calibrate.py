@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from amcsim.campaign import fit as fit_module
 from amcsim.campaign.calibrate import Calibration, calibrate, sampled
 from amcsim.campaign.design import Campaign
 from amcsim.campaign.sample import run_sample
+from amcsim.cli import app
 from amcsim.runs import Store, StoreError
 from amcsim.specs import preset
-from amcsim.surrogate.model import load_surrogate
+from amcsim.surrogate.model import SurrogateFileError, load_surrogate
 
 SAMPLES = {"random": 12, "wishart": 8, "ill_conditioned": 8}
 
@@ -113,3 +115,45 @@ def test_a_finished_campaign_runs_nothing_again(undisturbed: tuple[Path, Calibra
     assert again.resumed == DESIGN.total
     assert again.surrogate == one.surrogate
     assert (folder / "dataset.nc").read_bytes() == before
+
+
+BENT = Campaign(
+    schema_version=1,
+    spec=preset("pku_350nm").replace(opamp={"swing": 0.36, "gain": 100.0}),
+    sizes=(2,),
+    seed=7,
+    samples={"random": 16},
+)
+"""Outputs of up to 0.3 V at a clamp of 0.36 V and a gain of 100: the surrogate is of linear amplifiers."""
+
+
+def test_a_fit_below_its_target_is_not_saved_unless_asked_for_and_then_marked(tmp_path: Path) -> None:
+    (tmp_path / "bent.toml").write_text('base = "pku_350nm"\n[opamp]\nswing = 0.36\ngain = 100.0\n')
+    (tmp_path / "c.toml").write_text(
+        'schema_version = 1\nspec = "bent.toml"\nsizes = [2]\nseed = 7\nsamples = { random = 16 }\n'
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "surrogate.json").write_text("an earlier one")
+    command = ["calibrate", str(tmp_path / "c.toml"), "--out", str(out), "--workers", "1"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith("amcsim: the fit's error_of_error on 4 held-out circuits is ")
+    assert "target_median = 0.001" in sentence
+    assert (out / "surrogate.json").read_text() == "an earlier one"
+    assert (out / "dataset.nc").exists()
+    done = CliRunner().invoke(app, [*command, "--save-invalid", "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["valid"] is False
+    assert "it is saved, marked invalid" in done.stderr
+    with pytest.raises(SurrogateFileError, match="marked invalid: its held-out figures miss"):
+        load_surrogate(out / "surrogate.json")
+    bad = load_surrogate(out / "surrogate.json", invalid=True)
+    assert bad.figures is not None
+    assert bad.figures.error_of_error_median > BENT.target_median
+    lenient = BENT.model_copy(update={"target_median": 1.0, "target_p95": 1.0})
+    assert lenient.sha256 == BENT.sha256  # targets decide no sample
+    again = calibrate(lenient, out, workers=1)
+    assert again.resumed == BENT.total
+    assert load_surrogate(out / "surrogate.json").valid

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from amcsim.campaign import validate as validate_module
 from amcsim.campaign.validate import Validation, validate
+from amcsim.cli import app
 from amcsim.specs import preset
 from amcsim.streams import Key
 from amcsim.surrogate.model import DomainError
@@ -89,6 +92,58 @@ def test_the_users_own_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(group.samples.a, a)
     assert found.as_dict()["samples"] == 2
     assert found.errors.max() < 1e-2
+
+
+def test_the_share_within_the_bounds_is_the_one_stated(held_out: Validation) -> None:
+    """95 % of some 190 circuits: three standard deviations are 4.8 %. `test_a_thousand...` is finer."""
+    covered = held_out.as_dict()["within_error_bound"]
+    assert 0.90 <= covered < 1.0
+    (group,) = held_out.groups
+    assert np.median(group.bound[group.compared] / group.distance[group.compared]) < 4.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("circuit", "m"), [("inv", 4), ("inv", 8), ("mvm", 4), ("mvm", 8)])
+def test_a_thousand_fresh_circuits_lie_within_their_bounds_as_stated(circuit: str, m: int) -> None:
+    """93 to 97 %; a thousand circuits know the share to 0.7 %."""
+    found = validate(shipped_surrogate(PKU, (m, m), circuit), PKU, m=m, seed=5, count=1000, timed=0)
+    assert 0.93 <= found.as_dict()["within_error_bound"] <= 0.97
+
+
+def test_the_users_matrices_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate_module, "_REPEATED_SOLVES", 100)
+    monkeypatch.setattr(validate_module, "_PROGRAMMED", 100)
+    a = np.repeat(np.stack([np.eye(4), indefinite(1)[0][0], 0.5 * np.eye(4) + 0.1]), 3, axis=0)
+    b = Key(7).generator().standard_normal((9, 4))
+    lines = validate(SHIPPED, PKU, m=4, seed=0, matrices=(a, b), timed=0).by_matrix(3)
+    assert [line["matrix"] for line in lines] == [0, 1, 2]
+    assert lines[0]["condition"] == pytest.approx(1.0)
+    assert (lines[0]["compared"], lines[1]["compared"]) == (3, 0)  # an indefinite matrix has no answer
+    assert lines[1]["statuses"] == {"unstable": 3}
+    assert sum(line["status_disagreements"] for line in lines) == 0
+    assert lines[0]["error_of_error"] < 1e-3
+    assert lines[0]["relative_error"] < 2 * lines[0]["error_bound"] < 1e-3
+    assert np.isnan(lines[1]["error_of_error"])
+
+
+@pytest.mark.parametrize("kind", ["a.npy", "many.npy", "a.csv", "only_a.npz", "both.npz"])
+def test_the_command_takes_matrices_of_every_kind(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate_module, "_REPEATED_SOLVES", 100)
+    monkeypatch.setattr(validate_module, "_PROGRAMMED", 100)
+    a, path = np.stack([np.eye(4), np.diag([1.0, 0.5, 0.7, 0.9])]), tmp_path / kind
+    if kind == "a.csv":
+        np.savetxt(path, a[0], delimiter=",")
+    elif kind.endswith(".npy"):
+        np.save(path, a if kind == "many.npy" else a[0])
+    else:
+        np.savez(path, **({"a": a} if kind == "only_a.npz" else {"a": a, "b": np.ones((2, 4))}))
+    command = ["validate", "inv", "--matrices", str(path), "--vectors", "2", "--timed", "0", "--json"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    lines = json.loads(done.stdout)["matrices"]
+    assert len(lines) == (1 if kind in ("a.npy", "a.csv") else 2)
+    assert [line["vectors"] for line in lines] == [1 if kind == "both.npz" else 2] * len(lines)
+    assert all(line["compared"] == line["vectors"] for line in lines)
 
 
 def test_without_any_answer_there_is_no_figure() -> None:
