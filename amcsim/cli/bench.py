@@ -27,22 +27,22 @@ def wires(
     size: _Sizes = None,
     ohm: Annotated[list[float] | None, typer.Option(min=1e-3, max=1e3, help="Repeatable: of a wire segment.")] = None,
     peers: Annotated[bool, typer.Option(help="Run badcrossbar, too, where it is installed.")] = True,
+    tolerance: Annotated[float, typer.Option(min=1e-13, max=1e-2, help="Relative error bound of our currents.")] = 1e-8,
     out: _Out = None,
     as_json: Json = False,
 ) -> None:
-    """Solve wired MVM arrays, cold and for one vector, against SciPy's sparse LU and badcrossbar."""
+    """Solve wired MVM arrays, cold and for one vector, against SciPy's sparse LU and badcrossbar (to size 512)."""
     from amcsim.studies.wires_speed import compare
 
     _check(out)
     rows = []
     for n in size or [64, 128, 256]:
         for r in ohm or [1.0, 2.0]:
-            found = compare(n, r, peers=peers)
-            row = {"size": n, "ohm": r, "amcsim_s": found.ours, "splu_s": found.splu}
-            row["splu_ratio"] = found.splu / found.ours
-            if found.badcrossbar is not None:
-                row |= {"badcrossbar_s": found.badcrossbar, "badcrossbar_ratio": found.badcrossbar / found.ours}
-            rows.append(row | {"difference": found.difference, "iterations": found.iterations})
+            found = compare(n, r, tolerance=tolerance, peers=peers)
+            row: dict[str, Any] = {"size": n, "ohm": r, "amcsim_s": found.ours, "amcsim_mb": found.memory / 1e6}
+            for peer, seconds in (("splu", found.splu), ("badcrossbar", found.badcrossbar)):
+                row |= {f"{peer}_s": seconds, f"{peer}_ratio": None if seconds is None else seconds / found.ours}
+            rows.append(row | {"difference": found.difference, "error": found.error, "iterations": found.iterations})
     _finish("wires", rows, out, as_json)
 
 
@@ -87,7 +87,7 @@ def _finish(name: str, rows: list[dict[str, Any]], out: Path | None, as_json: bo
     from amcsim.runs.files import write_json, write_text
 
     columns = list(rows[0])
-    cells = [[f"{row[c]:.4g}" for c in columns] for row in rows]
+    cells = [["" if row[c] is None else f"{row[c]:.4g}" for c in columns] for row in rows]
     result = {"bench": name, "rows": rows}
     if out is not None:
         if out.suffix.lower() == ".json":

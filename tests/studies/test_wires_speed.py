@@ -16,8 +16,28 @@ from amcsim.studies.wires_speed import compare
 
 def test_all_find_the_same_currents() -> None:
     found = compare(24, 2.0, repeats=1)
+    assert found.difference is not None
     assert found.difference < 1e-6
     assert found.badcrossbar is not None
+    cells = 2 * 24**2 * 8
+    assert cells < found.memory < 40 * cells
+
+
+def test_a_billionth_at_256_and_2_ohm() -> None:
+    """By splu. The bound is in the norm of all currents; their sums, of both signs, are four times further off."""
+    found = compare(256, 2.0, tolerance=2e-10, repeats=1, peers=False)
+    assert found.difference is not None
+    assert found.difference < 1e-9
+    assert found.error < 2e-10
+
+
+@pytest.mark.slow
+def test_1024_is_solved() -> None:
+    """2 million cells; splu does not get there, so our bound stands alone: it held at 256."""
+    found = compare(1024, 1.0, tolerance=1e-9, repeats=1)
+    assert found.splu is found.difference is None
+    assert found.error < 1e-9
+    assert found.memory < 400e6
 
 
 @pytest.mark.slow
@@ -25,7 +45,9 @@ def test_all_find_the_same_currents() -> None:
 @pytest.mark.parametrize("ohm", [1.0, 2.0])
 def test_ours_is_that_much_faster(size: int, faster: float, ohm: float) -> None:
     found = compare(size, ohm)
+    assert found.difference is not None
     assert found.difference < 1e-6
+    assert found.splu is not None
     assert found.splu / found.ours > faster
     assert found.badcrossbar is not None
     assert found.badcrossbar / found.ours > faster
@@ -38,7 +60,7 @@ def test_the_command_prints_and_writes_the_table(tmp_path: Path) -> None:
     assert said.exit_code == 0
     assert json.loads(said.stdout) == json.loads((tmp_path / "t.json").read_text())
     assert run(app, [*wanted, "-o", str(tmp_path / "t.md")]).exit_code == 0
-    assert (tmp_path / "t.md").read_text().startswith("| size | ohm | amcsim_s | splu_s | splu_ratio | difference |")
+    assert (tmp_path / "t.md").read_text().startswith("| size | ohm | amcsim_s | amcsim_mb | splu_s | splu_ratio | ")
     refused = run(app, [*wanted, "-o", str(tmp_path / "t.csv")])
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "the ending must be one of .md, .json" in refused.stderr
