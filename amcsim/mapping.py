@@ -57,8 +57,9 @@ def to_conductances(a: F64, cell: CellSpec) -> tuple[F64, F64]:
 
 def largest(v: F64) -> F64:
     """max |v| of each column, (*batch, n, k) -> (*batch, k)."""
-    rows = np.abs(np.ascontiguousarray(np.moveaxis(v, -2, 0)))  # numpy is slow along short axes, fast across them
-    return np.asarray(np.maximum.reduce(rows, axis=0))
+    if v.ndim > 2:  # numpy is slow along short axes, fast across them
+        v = np.ascontiguousarray(np.moveaxis(v, -2, 0))
+    return np.asarray(np.maximum.reduce(np.abs(v), axis=0))
 
 
 def inverse_for_ranging(a: F64) -> F64:
@@ -82,7 +83,7 @@ def quantise(v: F64, bits: int | None, full_scale: float) -> F64:
         return v
     step = 2.0 * full_scale / 2**bits
     top = 2 ** (bits - 1)
-    levels: F64 = np.clip(np.round(v / step), -top, max(top - 1, 1)) * step
+    levels: F64 = np.minimum(np.maximum(np.rint(v / step), -top), max(top - 1, 1)) * step  # np.clip: twice as long
     return levels
 
 

@@ -55,9 +55,13 @@ def _session_text(
 
 def loaded(topology: Topology, deck: Deck, *more: str) -> Session:
     """The process's session with this deck's circuit in it, and `more` lines. Raises NgspiceError."""
-    session = session_for(_session_text(topology, *deck.realisation.g_pos.shape, deck.spec, deck.conditions, more))
+    session = _session(topology, deck, more)
     session.alter(alterations(deck))
     return session
+
+
+def _session(topology: Topology, deck: Deck, more: tuple[str, ...] = ()) -> Session:
+    return session_for(_session_text(topology, *deck.realisation.g_pos.shape, deck.spec, deck.conditions, more))
 
 
 def operating_points(topology: Topology, spec: Spec, r: Realisation, b: F64, conditions: Conditions = NOMINAL) -> F64:
@@ -94,7 +98,9 @@ def swept_points(topology: Topology, deck: Deck, volts: F64) -> F64:
     """
     net = deck.network
     names = [f"v({net.nodes[i]})" for group in (*topology.outputs, *topology.senses) for i in net.ports[group].tolist()]
-    return loaded(topology, deck).variations("vsample", [f"v{name}" for name in net.sources.names], volts, names).T
+    session = _session(topology, deck)
+    session.alter(deck.drawn)
+    return session.variations("vsample", [f"v{name}" for name in net.sources.names], volts, names).T
 
 
 def _settled_op(session: Session, names: list[str]) -> F64:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,8 +63,8 @@ class Deck:
         object.__setattr__(self, "title", title.strip() or "array")
 
     @cached_property
-    def values(self) -> dict[str, float]:
-        """See `alterations`."""
+    def drawn(self) -> Mapping[str, float]:
+        """What `alterations` sets besides the sources."""
         net, r, spec = self.network, self.realisation, self.spec
         g = np.stack([r.g_pos, r.g_neg])[net.cells.array, net.cells.row, net.cells.column]
         changes = cell_alterations(spec.cell, net.cells.names, g)
@@ -71,7 +72,7 @@ class Deck:
         feedback = spec.inverter.resistance * r.inverter_ratio
         for n, vos, ohm in zip(net.inverters.names, r.inverter_offset.tolist(), feedback.tolist(), strict=False):
             changes |= {f"v.x{n}.xo.vos": vos, f"r.x{n}.rb": ohm}
-        return changes | {f"v{name}": v for name, v in zip(net.sources.names, self.sources.tolist(), strict=True)}
+        return MappingProxyType(changes)
 
 
 def opamp_kind(spec: Spec) -> str:
@@ -287,4 +288,5 @@ def cell_alterations(cell: CellSpec, names: Sequence[str], g: F64) -> dict[str, 
 
 def alterations(deck: Deck) -> dict[str, float]:
     """What `alter` sets in a running session to turn another realisation and other inputs into this deck's."""
-    return dict(deck.values)
+    sources = zip(deck.network.sources.names, deck.sources.tolist(), strict=True)
+    return {**deck.drawn, **{f"v{name}": v for name, v in sources}}

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -53,6 +54,8 @@ class Session:
         self._library: Library = library()
         self._deck: str | None = None
         self._values: dict[str, float] = {}
+        self._held: Mapping[str, float] | None = None
+        """The values set last, if nothing of them has been altered since."""
         self._waveforms: dict[str, tuple[str, tuple[float, ...]]] = {}
         self._version = library_version()
         self._klu = False
@@ -72,6 +75,7 @@ class Session:
         self._klu = self._version >= KLU_VERSION and deck.count("\n") >= KLU_LINES
         self._parse(deck)
         self._values.clear()
+        self._held = None
         self._waveforms.clear()
 
     def _parse(self, deck: str) -> None:
@@ -95,18 +99,23 @@ class Session:
     def alter(self, values: Mapping[str, float]) -> None:
         """Set device values by ngspice's names: `{"r.xc0_0.rr": 5000.0, "v.xa0.vos": 1e-3, "vin0": -0.1}` (ohm, V, F).
 
-        Only values that differ from those set before are sent.
+        Only values that differ from those set before are sent; a MappingProxyType, which is taken not to change, is
+        not even looked at again before other values are set.
         Raises NgspiceError for a device that the deck does not hold, ValueError for a value that is not finite or a
         name that is no device's; none of the values is set then.
         """
+        if values is self._held:
+            return
         for name, value in values.items():
             if not math.isfinite(value):
                 raise ValueError(f"{name} = {value!r} cannot be set: the value must be finite")
-        known = self._values
+        known, self._held = self._values, None
         named = ((_device(name), float(value)) for name, value in values.items())
         changed = {name: value for name, value in named if known.get(name) != value}
         self._command_all([f"alter {name} = {value!r}" for name, value in changed.items()])
         known.update(changed)
+        if isinstance(values, MappingProxyType):
+            self._held = values
 
     def alter_pulse(self, source: str, pulse: Sequence[float]) -> None:
         """Replace the PULSE of a source: low, high (V), delay, rise, fall, width, period (s). Raises NgspiceError."""
@@ -220,7 +229,9 @@ class Session:
             return found
         given = dict(self._values)
         self._refresh()
+        held = self._held if self._held and self._held.keys().isdisjoint(devices) else None
         self.alter(dict(zip(devices, values[0].tolist(), strict=True)))
+        self._held = held
         changing = np.flatnonzero((values != values[0]).any(axis=0)).tolist()
         names = [_device(devices[i]) for i in changing]
         texts = [
@@ -239,7 +250,7 @@ class Session:
                 library.command(b"delete all")
                 library.command(b"destroy all")
         if self._klu and self._stale:
-            self._klu, self._values = False, given
+            self._klu, self._values, self._held = False, given, None
             return self.variations(source, devices, values, vectors)
         return found
 
@@ -328,7 +339,7 @@ class Session:
         self._own()
         if self._stale and self._deck is not None:
             self._parse(self._deck)
-            values, self._values = self._values, {}
+            values, self._values, self._held = self._values, {}, None
             self.alter(values)
             self._command_all([_waveform(source, *waveform) for source, waveform in self._waveforms.items()])
 

@@ -69,12 +69,15 @@ class AnalogProgrammed(ArrayProgrammed):
 
     def inputs(self, v: F64) -> tuple[F64, F64]:
         """See ArrayProgrammed."""
+        with np.errstate(over="ignore"):  # where a and 1/b are huge together, x is 0
+            return self._ranged(v)
+
+    def _ranged(self, v: F64) -> tuple[F64, F64]:
         a_max, inverse = self._ranging
         scale = voltage_scale(inverse, v, self.spec)[..., None, :]
         conv = self.spec.converters
         volts = quantise(v * scale, conv.dac_bits, conv.dac_full_scale or self.spec.cell.v_read_max)
-        with np.errstate(over="ignore"):  # where a and 1/b are huge together, x is 0
-            return volts, scale * a_max[..., None, None]
+        return volts, scale * a_max[..., None, None]
 
     def solve(self, b: F64) -> Solution:
         """Solve A x = b for b, (*batch, m, k): scaled into the voltage range, converted, solved, scaled back.
@@ -84,11 +87,11 @@ class AnalogProgrammed(ArrayProgrammed):
         b = check_rhs(self.a, b)
         conv = self.spec.converters
         with np.errstate(all="ignore"):  # a vector with infinite entries has no answer, and needs no warning
-            volts, unit = self.inputs(b)
+            volts, unit = self._ranged(b)
             outputs, status, reason = self.answer(volts)
             x = quantise(outputs, conv.adc_bits, conv.adc_full_scale or self.spec.cell.v_read_max) / unit
-        asked = np.asarray(b.any(axis=-2))
-        if np.count_nonzero(asked) < asked.size:
+        asked = np.asarray(np.logical_or.reduce(b, axis=-2))
+        if not asked.all():
             x = np.where(asked[..., None, :], x, 0.0)
             status, reason = np.where(asked, status, 0), np.where(asked, reason, 0)
         hurt = self.disturbed(volts, outputs, status)

@@ -120,7 +120,8 @@ def check_rhs(a: F64, b: F64) -> F64:
 
 def column_norms(v: F64) -> F64:
     """Euclidean norm of each column, (*batch, n, k) -> (*batch, k)."""
-    norms: F64 = np.sqrt(np.einsum("...nk,...nk->...k", v, v))
+    squares = np.einsum("...nk,...nk->...k", v, v) if v.ndim > 2 else np.add.reduce(v * v, axis=0)
+    norms: F64 = np.sqrt(squares)
     return norms
 
 
@@ -152,16 +153,18 @@ def answered(
         status = np.zeros(residual.shape, np.int64) if status is None else status
         reason = np.zeros(residual.shape, np.int64) if reason is None else reason
         known = residual < np.inf
-        if np.count_nonzero(known) < known.size:  # squares of 1e200 are infinite: once more with b near 1
+        all_known = known.all()
+        if not all_known:  # squares of 1e200 are infinite: once more with b near 1
             unit = np.ldexp(1.0, -np.frexp(np.abs(b).max(axis=-2, keepdims=True, initial=0.0))[1])
             residual = relative_residual(a, x * unit, b * unit)
             known = residual < np.inf
-        if np.count_nonzero(status) or np.count_nonzero(known) < known.size:
+        if not all_known or np.count_nonzero(status):
             none = SEVERITY[status] >= NO_ANSWER
             bad = none | ~known
-            status = np.where(none | ~bad, status, Status.NOT_CONVERGED)
-            reason = np.where(none | ~bad, reason, Reason.NONFINITE)
-            x, residual = np.where(bad[..., None, :], np.nan, x), np.where(bad, np.nan, residual)
+            if bad.any():
+                status = np.where(none | ~bad, status, Status.NOT_CONVERGED)
+                reason = np.where(none | ~bad, reason, Reason.NONFINITE)
+                x, residual = np.where(bad[..., None, :], np.nan, x), np.where(bad, np.nan, residual)
     iterations = np.multiply(b.any(axis=-2), passes, dtype=np.int64)
     disturbed = np.zeros(a.shape[:-2], np.bool_) if disturbed is None else disturbed
     return Solution(x, status, reason, residual, iterations, Counts(analog_solves=int(iterations.sum())), disturbed)

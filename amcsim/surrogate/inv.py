@@ -98,12 +98,13 @@ class InvArray:
 
     def bounds(self, b: F64, x: F64, xn: F64) -> tuple[I64, I64]:
         """(status, reason), (*batch, k): ok or saturated, by the same bounds as amcsim.nodal.verdict."""
-        spec, out = self.surrogate.spec, np.concatenate([x, xn], axis=-2)
-        status = np.zeros(b.shape[:-2] + b.shape[-1:], dtype=np.int64)
-        reason = np.zeros_like(status)
-        peak, into = largest(out), largest(b)
-        if peak.max(initial=0.0) <= self._harmless and into.max(initial=0.0) <= spec.cell.v_read_max:
+        shape = b.shape[:-2] + b.shape[-1:]
+        status, reason = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        volts = np.concatenate([x, xn, b], axis=-2)
+        if np.abs(volts).max(initial=0.0) <= self._harmless:
             return status, reason
+        spec, out = self.surrogate.spec, volts[..., : -b.shape[-2], :]
+        peak, into = largest(out), largest(b)
         reached = [(np.maximum(peak, into) > spec.cell.v_read_max, Reason.DISTURB)]
         if spec.opamp.model == "behavioral":
             current = largest(self.load[..., None] * out)
