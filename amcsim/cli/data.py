@@ -11,9 +11,10 @@ from amcsim.cli._app import Json, command
 
 __all__ = ["DataName", "EmnistFolder", "register"]
 
-DataName = Literal["letters", "digits"]
+DataName = Literal["letters", "digits", "mnist", "curves"]
 EmnistFolder = Annotated[
-    Path | None, typer.Option("--emnist", metavar="FOLDER", help="Take the letters from EMNIST's idx files there.")
+    Path | None,
+    typer.Option("--emnist", "--mnist", metavar="FOLDER", help="Idx files: EMNIST's for letters, MNIST's for mnist."),
 ]
 
 
@@ -30,7 +31,7 @@ def data(
     """Prepare the images that training takes.
 
     Says where they are and how many. digits: scikit-learn's 3, 5, 8, 9, offline. letters: handwritten m, a, n, c,
-    fetched once and cached.
+    fetched once and cached. mnist: 28x28, from your own files. curves: 28x28, drawn, to stand in for them.
     """
     from amcsim.cli._output import print_json, print_lines
     from amcsim.streams import Key
@@ -42,7 +43,7 @@ def data(
     where = str(emnist) if emnist else str(cache_folder() / CACHE_FILE)
     result = {
         "data": name,
-        "where": "scikit-learn" if name == "digits" else where,
+        "where": {"digits": "scikit-learn", "curves": "drawn"}.get(name, where),
         "classes": found.classes,
         "train_images": len(found.y_train),
         "test_images": len(found.y_test),

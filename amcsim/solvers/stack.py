@@ -19,7 +19,7 @@ from amcsim.specs import Spec
 from amcsim.surrogate.model import Surrogate, load_surrogate
 from amcsim.surrogate.shipped import shipped_surrogate
 
-__all__ = ["BACKENDS", "Stack", "leaf_solver", "product_solver", "training_stack"]
+__all__ = ["BACKENDS", "Stack", "large_arrays", "leaf_solver", "product_solver", "training_stack"]
 
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
@@ -37,6 +37,25 @@ def leaf_solver(backend: str, spec: Spec, surrogate: str | Path | Surrogate | No
     if backend == "exact":
         return Exact()
     return NodalSolver(spec) if backend == "nodal" else CircuitSolver(spec)
+
+
+def large_arrays(
+    backend: str,
+    spec: Spec,
+    surrogate: str | Path | Surrogate | None = None,
+    *,
+    size: int = 128,
+    passes: int | None = None,
+) -> BlockAmc:
+    """BlockAMC, arrays kept, to leaves of up to `size` rows, over HP-INV by flexible GCR, over arrays of that backend.
+
+    `passes` cuts HP-INV to so many analog passes, with neither re-programming nor digital help; None refines to 24
+    bits. Raises as `leaf_solver`.
+    """
+    leaf = HpInv(leaf_solver(backend, spec, surrogate, size=size), method="gcr")
+    if passes is not None:
+        leaf = replace(leaf, max_iterations=passes, max_reprograms=0, fallback=False)
+    return BlockAmc(leaf, leaf=size)
 
 
 def product_solver(

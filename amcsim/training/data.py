@@ -1,4 +1,5 @@
 """Small image sets of four classes, 8x8 pixels: scikit-learn's digits (offline) and handwritten letters m, a, n, c.
+MNIST from the user's files and drawn curves are in amcsim.training.images.
 
 Source: Zhang et al., "First Demonstration of Second-order Training ... with In-memory AMC", section V: four classes, 50
 training and 100 test images a class, downsampled to 8x8. Their EMNIST ships in no package, so the letters come from the
@@ -56,25 +57,33 @@ class Dataset:
 
     name: str
     x_train: F64
-    """(n, 1, 8, 8)."""
+    """(n, 1, height, width); 8x8 for digits and letters, 28x28 for the others."""
     y_train: I64
     """(n,)."""
     x_test: F64
-    """(m, 1, 8, 8)."""
+    """(m, 1, height, width)."""
     y_test: I64
     """(m,)."""
     classes: tuple[str, ...]
 
 
 def load(name: str, key: Key, folder: str | Path | None = None) -> Dataset:
-    """Load "digits" or "letters", 50 training and 100 test images a class chosen by `key`.
+    """Load "digits" or "letters", 50 training and 100 test images a class chosen by `key`; "mnist" or "curves" whole.
 
-    With `folder`, the letters come from EMNIST's `emnist-letters-train-{images-idx3,labels-idx1}-ubyte.gz` in it.
-    Raises DataError where the data cannot be had.
+    With `folder`, the letters come from EMNIST's `emnist-letters-train-{images-idx3,labels-idx1}-ubyte.gz` in it; MNIST
+    always comes from one. Raises DataError where the data cannot be had.
     """
+    if name in ("mnist", "curves"):
+        from amcsim.training.images import curves, mnist
+
+        if (name == "mnist") != (folder is not None):
+            raise DataError("the data set 'mnist' needs a folder of its idx files, and 'curves' takes none")
+        return mnist(Path(folder)) if folder is not None else curves(key)
     if name == "digits":
         if folder is not None:
-            raise DataError("a folder of idx files goes with the data set 'letters' only, not with 'digits'")
+            raise DataError(
+                "a folder of idx files goes with the data sets 'letters' and 'mnist' only, not with 'digits'"
+            )
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
@@ -84,7 +93,7 @@ def load(name: str, key: Key, folder: str | Path | None = None) -> Dataset:
     if name == "letters":
         images, labels = _cached_letters() if folder is None else _emnist_letters(Path(folder))
         return select(name, images, labels, tuple(LETTERS), key)
-    raise DataError(f"unknown data set {name!r}: choose 'digits' or 'letters'")
+    raise DataError(f"unknown data set {name!r}: choose 'digits', 'letters', 'mnist' or 'curves'")
 
 
 def select(name: str, images: F64, labels: I64, classes: tuple[str, ...], key: Key) -> Dataset:

@@ -137,13 +137,25 @@ def test_a_step_on_arrays_takes_139_inversions_and_28_or_12_programmings(amcsim:
         assert said["errors"]["lp_arrays"] == programmings
 
 
+def test_a_larger_model_trains_from_the_command(amcsim: Amcsim) -> None:
+    options = ("--model", "resnet20", "--optimizer", "adam", "--images", 20, "--batch", 10, "--epochs", 1)
+    said = amcsim("train", *options, "--json").json
+    assert len(said["accuracy"]) == len(said["loss"]) == 1
+    assert said["counts"]["steps"] == len(said["step_s"]) == 2
+    assert {"test_accuracy", "epochs_to_full_accuracy", "iterations_mean", "elapsed_s"} <= said.keys()
+    assert "squared error" not in amcsim("train", *options, "--max-steps", 1).out
+
+
 def test_training_refuses_options_that_do_not_go_together(amcsim: Amcsim, tmp_path: Path) -> None:
     for options, words in (
         (["--passes", 1], "go with analog solvers"),
         (["--optimizer", "sgd", "--solver", "nodal"], "'kfac' only"),
         (["--snapshots", tmp_path / "s.csv"], "ending must be one of .npz"),
         (["--spec", "none"], "neither a file nor a preset"),
-        (["--emnist", tmp_path], "'letters' only"),
+        (["--emnist", tmp_path], "'mnist' only"),
+        (["--batch", 10], "--batch goes with the larger models only"),
+        (["--model", "autoencoder", "--schedule", "paper"], "go with --model letters only"),
+        (["--model", "resnet20", "--data", "curves"], "needs data of several classes"),
     ):
         refused = amcsim("train", *options, "--epochs", 1, "--json")
         assert (refused.code, refused.out) == (2, "")

@@ -135,7 +135,7 @@ def test_a_recorders_errors_join_the_result() -> None:
         ({"options": {"learning_rate": 1}}, "options of kfac: .*learning_rate"),
         ({"options": {"damping": -1}}, "damping is -1"),
         ({"snapshots": Path("/absent/file.npz")}, "folder of the snapshots file /absent/file.npz does not exist"),
-        ({"data": "faces"}, "choose 'digits' or 'letters'"),
+        ({"data": "faces"}, "choose 'digits', 'letters', 'mnist' or 'curves'"),
         ({"seed": -1}, "seed -1"),
     ],
 )
