@@ -13,6 +13,7 @@ __all__ = ["register"]
 
 _Sizes = Annotated[list[int] | None, typer.Option("--size", min=2, max=4096, help="Repeatable: side of the matrix.")]
 _Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The table as .md or .json.")]
+_Rows = list[dict[str, Any]]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,30 +21,48 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(name="bench", help="Side by side with other programs.", no_args_is_help=True)
     command(group, "wires")(wires)
     command(group, "montecarlo")(montecarlo)
+    command(group, "inv")(inv)
+    command(group, "inv-size")(inv_size)
+    command(group, "all")(everything)
     app.add_typer(group)
 
 
 def wires(
     size: _Sizes = None,
     ohm: Annotated[list[float] | None, typer.Option(min=1e-3, max=1e3, help="Repeatable: of a wire segment.")] = None,
-    peers: Annotated[bool, typer.Option(help="Run badcrossbar, too, where it is installed.")] = True,
+    peers: Annotated[bool, typer.Option(help="Run badcrossbar and CrossSim, too, where they are installed.")] = True,
     tolerance: Annotated[float, typer.Option(min=1e-13, max=1e-2, help="Relative error bound of our currents.")] = 1e-8,
     out: _Out = None,
     as_json: Json = False,
 ) -> None:
-    """Solve wired MVM arrays, cold and for one vector, against SciPy's sparse LU and badcrossbar (to size 512)."""
+    """Solve wired MVM arrays, cold and for one vector, against SciPy's sparse LU, badcrossbar, CrossSim (to 512)."""
+    _check(out)
+    _finish({"wires": _wires(size or [64, 128, 256], ohm or [1.0, 2.0], peers, tolerance)}, out, as_json)
+
+
+def _wires(sizes: list[int], ohms: list[float], peers: bool, tolerance: float) -> _Rows:
     from amcsim.studies.wires_speed import compare
 
-    _check(out)
     rows = []
-    for n in size or [64, 128, 256]:
-        for r in ohm or [1.0, 2.0]:
+    for n in sizes:
+        for r in ohms:
             found = compare(n, r, tolerance=tolerance, peers=peers)
             row: dict[str, Any] = {"size": n, "ohm": r, "amcsim_s": found.ours, "amcsim_mb": found.memory / 1e6}
-            for peer, seconds in (("splu", found.splu), ("badcrossbar", found.badcrossbar)):
+            for peer, seconds in (
+                ("splu", found.splu),
+                ("badcrossbar", found.badcrossbar),
+                ("crosssim_cold", found.crosssim),
+                ("crosssim_warm", found.crosssim_warm),
+            ):
                 row |= {f"{peer}_s": seconds, f"{peer}_ratio": None if seconds is None else seconds / found.ours}
-            rows.append(row | {"difference": found.difference, "error": found.error, "iterations": found.iterations})
-    _finish("wires", rows, out, as_json)
+            row |= {"difference": found.difference, "error": found.error, "iterations": found.iterations}
+            row |= {
+                "badcrossbar_difference": found.badcrossbar_difference,
+                "crosssim_difference": found.crosssim_difference,
+                "crosssim": found.crosssim_said or None,
+            }
+            rows.append(row)
+    return rows
 
 
 def montecarlo(
@@ -54,11 +73,15 @@ def montecarlo(
     as_json: Json = False,
 ) -> None:
     """Solve drawn INV circuits against PySpice's shared library in a loop and `ngspice -b` on two threads."""
+    _check(out)
+    _finish({"montecarlo": _montecarlo(size or [4, 16], samples, others)}, out, as_json)
+
+
+def _montecarlo(sizes: list[int], samples: int, others: int | None) -> _Rows:
     from amcsim.studies.montecarlo_speed import compare
 
-    _check(out)
     rows = []
-    for n in size or [4, 16]:
+    for n in sizes:
         found = compare(n, samples, others)
         rows.append(
             {
@@ -72,7 +95,80 @@ def montecarlo(
                 "difference": found.difference,
             }
         )
-    _finish("montecarlo", rows, out, as_json)
+    return rows
+
+
+def inv(
+    size: _Sizes = None,
+    largest_ngspice: Annotated[int, typer.Option(min=2, max=256, help="Above it ngspice is not asked.")] = 32,
+    out: _Out = None,
+    as_json: Json = False,
+) -> None:
+    """What an INV costs by size in ngspice, by the nodal equations and by the surrogate, alone and in batches."""
+    _check(out)
+    _finish({"inv": _inv(size or [4, 8, 16, 32, 64, 128], largest_ngspice)}, out, as_json)
+
+
+def _inv(sizes: list[int], largest_ngspice: int) -> _Rows:
+    from amcsim.studies.inv_speed import compare
+
+    rows = []
+    for n in sizes:
+        for found in compare(n, largest_ngspice=largest_ngspice):
+            known = not found.said
+            rows.append(
+                {
+                    "size": n,
+                    "backend": found.backend,
+                    "first_s": found.first if known else None,
+                    "further_s": found.further if known else None,
+                    "further_per_s": 1.0 / found.further if known else None,
+                    "difference": found.difference,
+                    "same_status": found.same_status,
+                    "said": found.said or None,
+                }
+            )
+    return rows
+
+
+def inv_size(
+    size: _Sizes = None,
+    peers: Annotated[bool, typer.Option(help="Run ngspice, too, up to size 32.")] = True,
+    out: _Out = None,
+    as_json: Json = False,
+) -> None:
+    """What a wired INV costs by size: first and further vectors, nodal against SciPy's sparse LU and ngspice."""
+    from dataclasses import asdict
+
+    from amcsim.studies.inv_size import LARGEST, compare
+
+    _check(out)
+    sizes = size or [4, 8, 16, 32, 64, 128, 256]
+    if max(sizes) > LARGEST:
+        raise ValueError(f"--size {max(sizes)} is no size of INV circuits: 2 to {LARGEST}")
+    _finish({"inv-size": [asdict(compare(n, peers=peers)) for n in sizes]}, out, as_json)
+
+
+def everything(
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, in a minute.")] = False,
+    out: _Out = None,
+    as_json: Json = False,
+) -> None:
+    """Run all tables: wires, Monte-Carlo, INV.
+
+    The whole training through ngspice and the surrogate is `amcsim reproduce ngspice-training`.
+    """
+    _check(out)
+    if quick:
+        tables = {"wires": _wires([32, 64], [1.0], True, 1e-8), "montecarlo": _montecarlo([4], 100, 20)}
+        tables["inv"] = _inv([4, 16], 16)
+    else:
+        tables = {
+            "wires": _wires([64, 128, 256], [1.0, 2.0], True, 1e-8),
+            "montecarlo": _montecarlo([4, 16], 1000, 100),
+        }
+        tables["inv"] = _inv([4, 8, 16, 32, 64, 128], 32)
+    _finish(tables, out, as_json)
 
 
 def _check(out: Path | None) -> None:
@@ -82,20 +178,36 @@ def _check(out: Path | None) -> None:
         check_output(out, (".md", ".json"))
 
 
-def _finish(name: str, rows: list[dict[str, Any]], out: Path | None, as_json: bool) -> None:
+def _finish(tables: dict[str, _Rows], out: Path | None, as_json: bool) -> None:
     from amcsim.cli._output import print_json, print_table
     from amcsim.runs.files import write_json, write_text
 
-    columns = list(rows[0])
-    cells = [["" if row[c] is None else f"{row[c]:.4g}" for c in columns] for row in rows]
-    result = {"bench": name, "rows": rows}
+    shown = {
+        name: [list(rows[0]), *([_cell(v) for v in row.values()] for row in rows)] for name, rows in tables.items()
+    }
+    single = len(tables) == 1
+    result: dict[str, Any] = {"bench": "all", "tables": tables}
+    if single:
+        result = {"bench": next(iter(tables)), "rows": next(iter(tables.values()))}
     if out is not None:
         if out.suffix.lower() == ".json":
             write_json(out, result)
         else:
-            lines = [columns, ["---:"] * len(columns), *cells]
-            write_text(out, "".join(f"| {' | '.join(line)} |\n" for line in lines))
+            texts = []
+            for name, (columns, *cells) in shown.items():
+                lines = "".join(f"| {' | '.join(line)} |\n" for line in (columns, ["---:"] * len(columns), *cells))
+                texts.append(lines if single else f"## {name}\n\n{lines}")
+            write_text(out, "\n".join(texts))
     if as_json:
         print_json(result)
-    else:
+        return
+    for name, (columns, *cells) in shown.items():
+        if not single:
+            typer.echo(name)
         print_table([c.replace("_", " ") for c in columns], cells)
+
+
+def _cell(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return str(value).lower() if isinstance(value, bool) else f"{value:.4g}"

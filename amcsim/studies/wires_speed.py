@@ -1,9 +1,11 @@
-"""How fast a wired MVM array is solved, cold and for one vector, against badcrossbar and SciPy's sparse LU.
+"""How fast a wired MVM array is solved, cold and for one vector, against badcrossbar, CrossSim and SciPy's sparse LU.
 
 The same array for all: n x n cells of 20 to 220 uS in each of two arrays on shared source-lines (2 n^2 cells), virtual
 grounds, one vector. Ours is `amcsim.nodal.lines.cell_currents`; splu factors the nodal matrix, assembled here with
 arrays, in its symmetric mode with minimum-degree ordering, the fastest of its choices; badcrossbar (Joksas and Mehonic,
-SoftwareX 2020) runs as released.
+SoftwareX 2020) runs as released. CrossSim (Sandia; on no package index: `pip install` its checkout) under-relaxes and
+finds the factor by trying: the first solve of an array is `cold`, the second, which begins with the factor found,
+`warm`. It stops at voltage errors of 1e-6, its own measure.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -45,8 +47,16 @@ class WiresSpeed:
     """None above LARGEST_SPLU, as the next two."""
     badcrossbar: float | None
     """None where it is not installed or was not asked."""
+    crosssim: float | None
+    """Cold; None where it is not importable, was not asked, or did not converge (see `crosssim_said`)."""
+    crosssim_warm: float | None
+    crosssim_said: str
+    """Why there is none, or empty."""
     difference: float | None
-    """Largest distance from splu's currents over the largest of them."""
+    """Largest distance of our currents from splu's over the largest of them; None above LARGEST_SPLU."""
+    badcrossbar_difference: float | None
+    """The same of badcrossbar's."""
+    crosssim_difference: float | None
     error: float
     """Our own bound on the relative error."""
     iterations: int
@@ -69,14 +79,30 @@ def compare(size: int, ohm: float, *, tolerance: float = 1e-8, repeats: int = 3,
         memory = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+    error = float(found.error[0])
+    bare = WiresSpeed(size, ohm, ours, None, None, None, None, "", None, None, None, error, found.iterations, memory)
     if size > LARGEST_SPLU:
-        return WiresSpeed(size, ohm, ours, None, None, None, float(found.error[0]), found.iterations, memory)
+        return bare
     both, volts = np.concatenate([g[0], g[1]], axis=1), np.concatenate([v, -v])
     by_splu, currents = _timed(lambda: _splu(both, volts, ohm), repeats if size <= 128 else 1)
-    by_badcrossbar = _badcrossbar(both, volts, ohm) if peers else None
-    off = float(np.abs(found.sensed[:, 0] - currents).max() / np.abs(currents).max())
-    error = float(found.error[0])
-    return WiresSpeed(size, ohm, ours, by_splu, by_badcrossbar, off, error, found.iterations, memory)
+
+    def off(other: F64 | None) -> float | None:
+        return None if other is None else float(np.abs(other - currents).max() / np.abs(currents).max())
+
+    bare = replace(bare, splu=by_splu, difference=off(found.sensed[:, 0]))
+    if not peers:
+        return bare
+    seconds, theirs = _badcrossbar(both, volts, ohm)
+    cold, warm, relaxed, said = _crosssim(both, volts, ohm)
+    return replace(
+        bare,
+        badcrossbar=seconds,
+        badcrossbar_difference=off(theirs),
+        crosssim=cold,
+        crosssim_warm=warm,
+        crosssim_said=said,
+        crosssim_difference=off(relaxed),
+    )
 
 
 def _timed(work: Callable[[], _Result], repeats: int) -> tuple[float, _Result]:
@@ -113,14 +139,40 @@ def _splu(g: F64, volts: F64, ohm: float) -> F64:
     return currents
 
 
-def _badcrossbar(g: F64, volts: F64, ohm: float) -> float | None:
-    """Seconds of its solve: its word-lines are our columns, counted from the far end."""
+def _badcrossbar(g: F64, volts: F64, ohm: float) -> tuple[float | None, F64 | None]:
+    """Seconds of its solve and its currents, (m,): its word-lines are our columns, counted from the far end."""
     try:
         with warnings.catch_warnings(record=True):  # it warns that it cannot draw
             badcrossbar = importlib.import_module("badcrossbar")  # of no extra: its drawing library does not build
     except ImportError:
-        return None
+        return None, None
     logging.getLogger("badcrossbar").setLevel(logging.ERROR)
     begun = time.perf_counter()
-    badcrossbar.compute(volts[::-1, None], 1.0 / g.T[::-1], r_i_word_line=ohm, r_i_bit_line=ohm, all_currents=False)
-    return time.perf_counter() - begun
+    found = badcrossbar.compute(
+        volts[::-1, None], 1.0 / g.T[::-1], r_i_word_line=ohm, r_i_bit_line=ohm, all_currents=False
+    )
+    return time.perf_counter() - begun, np.asarray(found.currents.output, dtype=np.float64).ravel()
+
+
+def _crosssim(g: F64, volts: F64, ohm: float) -> tuple[float | None, float | None, F64 | None, str]:
+    """Seconds of its first and second solve, currents (m,), and why there are none; it senses at the last column."""
+    try:
+        simulator = importlib.import_module("simulator")
+        arrays = importlib.import_module("simulator.circuits.array.NonInterleaved_InputSource")
+        importlib.import_module("simulator.backend").ComputeBackend(use_gpu=False)
+    except (ImportError, AttributeError):  # not installed, or another package of that name
+        return None, None, None, "not installed: pip install a checkout of github.com/sandialabs/cross-sim"
+    parameters, top = simulator.CrossSimParameters(), float(g.max())
+    device, wires, solver = parameters.xbar.device, parameters.xbar.array.parasitics, parameters.simulation
+    device.Rmin = 1.0 / top
+    wires.enable, wires.Rp_row, wires.Rp_col = True, ohm, ohm
+    solver.Verr_th_mvm, solver.hide_convergence_msg, solver.disable_fast_matmul = 1e-6, True, True
+    array = arrays.NoninterleavedInputSourceArray(parameters)
+    matrix, vector = np.ascontiguousarray(g[:, ::-1]) / top, volts[::-1].copy()
+    try:
+        with np.errstate(all="ignore"):  # it runs into overflow before it tries a smaller factor
+            cold, _ = _timed(lambda: array.iterative_solve(matrix, vector), 1)
+            warm, found = _timed(lambda: array.iterative_solve(matrix, vector), 1)
+    except ValueError as error:
+        return None, None, None, str(error)
+    return cold, warm, np.asarray(found, dtype=np.float64) * top, ""

@@ -19,6 +19,9 @@ def test_all_find_the_same_currents() -> None:
     assert found.difference is not None
     assert found.difference < 1e-6
     assert found.badcrossbar is not None
+    assert found.badcrossbar_difference is not None
+    assert found.badcrossbar_difference < 1e-10
+    assert (found.crosssim is None) == bool(found.crosssim_said)  # it is on no index: where it is, it runs
     cells = 2 * 24**2 * 8
     assert cells < found.memory < 40 * cells
 
