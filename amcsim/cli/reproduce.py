@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     command(group, "analog-training")(analog_training)
     command(group, "hp-inv")(hp_inv)
     command(group, "stamp")(stamp)
+    command(group, "cost")(cost)
     command(group, "ngspice-training")(ngspice_training)
     app.add_typer(group)
 
@@ -167,6 +168,36 @@ def ngspice_training(
             f"{compared['update_difference_max']:.2g} at most"
         )
     typer.echo(f"page: {page}")
+
+
+def cost(
+    quick: Annotated[bool, typer.Option("--quick", help="Nothing measured anew: a second.")] = False,
+    seed: Seed = 0,
+    assumptions: Annotated[
+        Path | None,
+        typer.Option("--assumptions", metavar="FILE.toml", help="Assumptions in place of the shipped ones."),
+    ] = None,
+    out: _Out = None,
+    as_json: Json = False,
+) -> None:
+    """Energy, time and area of each operation with sources; Table I of the second-order paper, STAMP's speed-ups."""
+    from amcsim.cli._output import number, print_table
+    from amcsim.runs.progress_bar import progress
+    from amcsim.studies.cost import steps, study
+
+    _check(out)
+    with progress(steps(quick=quick), "parts", quiet=as_json) as advance:
+        result = study(seed, quick=quick, assumptions=assumptions, progress=advance)
+    _finish(result, out, as_json)
+    if not as_json:
+        columns = ["Table I", "operations/s", "operations/J", "over the H100 core", "over the ASIC"]
+        names = ("throughput", "efficiency", "throughput_ratio", "efficiency_ratio")
+        rows = result["table_one"]["rows"].items()
+        print_table(columns, [[name, *(f"{row[n]:.3g}" for n in names)] for name, row in rows])
+        ours, theirs = result["stamp"]["ours"], result["stamp"]["published"]
+        print_table(
+            ["STAMP", "published", "ours"], [[n.replace("_", " "), number(theirs[n]), f"{ours[n]:.3g}"] for n in theirs]
+        )
 
 
 def _check(out: Path | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from amcsim.report.analog_training import analog_training_page
+from amcsim.report.cost import cost_page
 from amcsim.report.page import Section, count, document, facts, figure, number, paragraph, percent, table
 
 __all__ = ["PAGES", "hp_inv_page", "stamp_page"]
@@ -174,5 +175,6 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "analog-training": analog_training_page,
     "hp-inv": hp_inv_page,
     "stamp": stamp_page,
+    "cost": cost_page,
 }
 """By the name of the study."""
