@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from amcsim._types import F64
+from amcsim._types import F64, I64
 from amcsim.mapping import check_matrix
 from amcsim.solvers.base import Counts, Solution, answered, check_rhs
 from amcsim.streams import Key
@@ -25,6 +26,10 @@ def solve_or_nan(a: F64, b: F64) -> F64:
     return x
 
 
+_LARGE = 64
+"""Rows from which on a single matrix is factorised once for all its calls."""
+
+
 @dataclass(frozen=True)
 class ExactProgrammed:
     """A matrix in the digital host's memory."""
@@ -35,13 +40,29 @@ class ExactProgrammed:
     """All zero: no array is written."""
 
     def solve(self, b: F64) -> Solution:
-        """Solve by elimination, anew at each call: batched LAPACK does millions of 4x4 a second and keeps no factors.
+        """Solve by elimination.
 
-        A singular member of the batch, and a right-hand side with NaN or infinite entries, end in not_converged.
-        Raises ValueError for a right-hand side of another shape.
+        Anew at each call for batches and small matrices, as batched LAPACK does millions of 4x4 a second and keeps no
+        factors. A singular member of the batch, and a right-hand side with NaN or infinite entries, end in
+        not_converged. Raises ValueError for a right-hand side of another shape.
         """
         b = check_rhs(self.a, b)
-        return answered(self.a, solve_or_nan(self.a, b), b, passes=0)
+        if self._factors is None:
+            return answered(self.a, solve_or_nan(self.a, b), b, passes=0)
+        from scipy.linalg.lapack import dgetrs
+
+        x, _ = dgetrs(*self._factors, b)
+        return answered(self.a, np.asarray(x, np.float64), b, passes=0)
+
+    @cached_property
+    def _factors(self) -> tuple[F64, I64] | None:
+        """LU and pivots of a large regular matrix; None of any other."""
+        if self.a.ndim > 2 or len(self.a) < _LARGE or not np.isfinite(self.a).all():
+            return None
+        from scipy.linalg.lapack import dgetrf
+
+        lu, pivots, singular = dgetrf(self.a)
+        return None if singular else (lu, pivots)
 
 
 @dataclass(frozen=True)

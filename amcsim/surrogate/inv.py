@@ -30,6 +30,8 @@ from amcsim.topology.inv import INV
 
 __all__ = ["InvArray", "program"]
 
+_LARGE = 32
+"""Rows from which on the inverters' outputs are taken from the amplifiers', not by products of their own."""
 _NEAR_SWING = 0.95
 """Fraction of the swing from which on an output counts as saturated (amcsim.nodal.verdict)."""
 
@@ -55,12 +57,16 @@ class InvArray:
     pencils: dict[int, F64]
     """E^-1 M of arrays that are not certified as they stand, by their number in the flattened batch."""
     surrogate: Surrogate
+    inverters: tuple[F64, F64]
+    """Slope and start (V) of the inverters, xn = slope x + start, (*batch, m) each."""
     curved: tuple[Curved, F64, F64, F64, F64] | None = None
     """Sinh cells with M (N, m, m), what is known at b = 0 (N, m), slope and start of the inverters (N, m); or None."""
 
     def outputs(self, b: F64) -> tuple[F64, F64]:
         """(x, xn), (*batch, m, k), for input voltages b, (*batch, m, k)."""
         law, m = self.surrogate.cell, b.shape[-2]
+        if m >= _LARGE and self.curved is None:
+            return self._large_outputs(b)
         both = self.response @ b + self.rest[..., None]
         if self.curved is not None:
             cells, matrix, at_rest, slope, start = self.curved
@@ -72,6 +78,21 @@ class InvArray:
         if law.r0 > 0:
             both = both + self.correction @ (both * (law.r_even * both + law.r_odd * np.abs(both)))
         return both[..., :m, :], both[..., m:, :]
+
+    def _large_outputs(self, b: F64) -> tuple[F64, F64]:
+        """The same with half the multiplications."""
+        law, m = self.surrogate.cell, b.shape[-2]
+        slope, start = (part[..., None] for part in self.inverters)
+        x = self.response[..., :m, :] @ b
+        x += self.rest[..., :m, None]
+        if law.r0 > 0:
+            both = np.concatenate([x, slope * x + start], axis=-2)
+            bent = np.abs(both)
+            bent *= law.r_odd
+            bent += law.r_even * both
+            bent *= both
+            x += self.correction[..., :m, :] @ bent
+        return x, slope * x + start
 
     def answers(self, b: F64) -> F64:
         """x, (*batch, m, k), for input voltages b, (*batch, m, k)."""
@@ -178,6 +199,7 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
         calm=_batch(tame & surrogate.fast_verdict, batch),
         pencils=pencils,
         surrogate=surrogate,
+        inverters=(_batch(slope, batch), _batch(start, batch)),
         curved=bent_cells,
     )
 

@@ -53,3 +53,13 @@ def test_bad_matrices_are_refused() -> None:
     for bad in (np.ones((2, 3)), np.ones(4), np.full((2, 2), np.nan)):
         with pytest.raises(ValueError, match=r"matrix (has shape|holds)"):
             Exact().program(bad, Key(0))
+
+
+def test_large_matrices_are_factorised_once_and_answer_as_ever(spd: Callable[..., F64], rhs: Callable[..., F64]) -> None:
+    a, b = spd(80), rhs(80, 5)
+    handle = Exact().program(a, Key(0))
+    for _ in range(2):
+        np.testing.assert_allclose(handle.solve(b).x, np.linalg.solve(a, b), rtol=0, atol=1e-13)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(handle)).solve(b).x, handle.solve(b).x)
+    a[:, 3] = 0.0
+    assert (Exact().program(a, Key(0)).solve(b).status == Status.NOT_CONVERGED).all()
