@@ -205,7 +205,8 @@ def _technology_difference(fitted: Spec, spec: Spec, wire_resistance: float | No
         mine = getattr(fitted.replace(**drawn), section).model_dump()
         theirs = getattr(spec.replace(**drawn), section).model_dump()
         for key, value in mine.items():
-            if theirs[key] != value:
+            narrower = key == "v_read_max" and theirs[key] <= value  # lower voltages than the fitted ones
+            if theirs[key] != value and not narrower:
                 return (
                     f"the surrogate was fitted with {section}.{key} = {value}, the spec has {theirs[key]}; "
                     "calibrate one for it"

@@ -191,3 +191,13 @@ def test_the_domain_covers_what_programming_may_write(shipped: Surrogate) -> Non
     high = max(r.g_pos.max(), r.g_neg.max())
     assert shipped.domain.g_min < low < 11e-6
     assert 229e-6 < high < shipped.domain.g_max
+
+
+def test_a_narrower_read_range_lies_inside_a_wider_one_outside(shipped: Surrogate) -> None:
+    b = np.full((4, 1), 0.5)
+    wide = SurrogateSolver(shipped, PKU).program(np.eye(4), Key(0)).solve(b)
+    half = SurrogateSolver(shipped, PKU.replace(cell={"v_read_max": 0.15})).program(np.eye(4), Key(0)).solve(b)
+    np.testing.assert_allclose(half.x, wide.x, rtol=0.1)  # offsets weigh twice as much
+    assert not np.array_equal(half.x, wide.x)
+    with pytest.raises(DomainError, match=r"fitted with cell\.v_read_max = 0\.3, the spec has 0\.31"):
+        SurrogateSolver(shipped, PKU.replace(cell={"v_read_max": 0.31})).program(np.eye(4), Key(0))
