@@ -31,6 +31,8 @@ __all__ = ["DcEquations", "OperatingPoint", "integrator_clamp"]
 
 _LINEAR = 1.2
 """Stage voltage over the swing up to which a solution counts as one: tanh has lost 31 % of its slope there."""
+_CHORD = 0.1
+"""Part of the step before that a chord step may have."""
 _MICROVOLT = 1e-6
 _LEAST = 1e-12
 """Steps, V, that end a round: what they leave is smaller by the part of 1/A0 that each round takes."""
@@ -154,11 +156,13 @@ class DcEquations:
                 stage = np.where(converged, stage, straight)
         return OperatingPoint(np.concatenate([found[: 2 * n], stage, stage]), found[2 * n :], converged)
 
-    def _bent(self, z: F64, b: F64) -> tuple[F64, F64]:
+    def _bent(self, z: F64, b: F64, moved: F64 | None = None) -> tuple[F64, F64, F64]:
+        """Currents of curved cells into outputs and senses, (2N, k), slopes, and CurvedCells.excess_from's last."""
         cells = self.ports.cells
         assert cells is not None
-        into, slope = cells.excess(np.concatenate([z, self.drive @ b]))
-        return into[: 2 * self._n], slope
+        volts = np.concatenate([z, self.drive @ b])
+        into, slope, moved = cells.excess_from(volts, np.zeros(()) if moved is None else moved)
+        return into[: 2 * self._n], slope, moved
 
     def _stage(self, zi: F64) -> F64:
         """Voltages before the output resistance and the clamp at (out, sense, I), (N, k); NaN beyond them."""
@@ -241,16 +245,19 @@ class DcEquations:
         return start, False
 
     def _newton(self, start: F64, b: F64) -> tuple[F64, Bool]:
-        """Solve with curved cells from `start`: z (2N, k) and whether each column converged."""
+        """Solve with curved cells from `start`: z (2N, k) and whether each column converged.
+
+        Chord steps, on the linear array's inverse at first; slopes are taken anew where a step shrinks too little.
+        """
         n, drop, cells = self._n, self._leak * self._ro, self.ports.cells
         assert cells is not None
         z, done = start.copy(), np.zeros(start.shape[1], dtype=bool)
         seen = cells.seen[:, : 2 * n]
         for column in np.flatnonzero(np.isfinite(start).all(axis=0)):
             one, volts = z[:, [column]], b[:, [column]]
-            sources = self._of_sources @ volts
-            for _ in range(40):
-                into, slope = self._bent(one, volts)
+            sources, factors, before, moved = self._of_sources @ volts, None, np.inf, None
+            for _ in range(60):
+                into, slope, moved = self._bent(one, volts, moved)
                 added = sources + into
                 residue = -self.matrix @ one
                 residue[:n] += self.offset[:, None] - drop * added[:n]
@@ -260,10 +267,15 @@ class DcEquations:
                     if not np.isfinite(excess).all():
                         break
                     residue[:n] -= excess
-                more = seen.T @ (slope * seen)
-                more[:n] *= drop
-                step = np.linalg.solve(self.matrix + more, residue)
+                step = self._inverse @ residue if factors is None else lu_solve(factors, residue, check_finite=False)
                 largest = float(np.abs(step).max())
+                if not largest < _CHORD * before:
+                    more = seen.T @ (slope * seen)
+                    more[:n] *= drop
+                    factors = lu_factor(self.matrix + more, check_finite=False)
+                    step = lu_solve(factors, residue, check_finite=False)
+                    largest = float(np.abs(step).max())
+                before = largest
                 one = one + step * min(1.0, 0.5 / max(largest, 1e-300))
                 if not largest < 1e3:
                     break

@@ -106,24 +106,28 @@ class CurvedCells:
     interior: Interior
 
     def excess(self, volts: F64) -> tuple[F64, F64]:
-        """For port voltages (n, k): currents into the ports beyond Y volts, (n, k), A, and slopes beyond g, (cells, k).
+        """For port voltages (n, k): currents into the ports beyond Y volts, (n, k), A; slopes beyond g, (cells, k)."""
+        return self.excess_from(volts, np.zeros(()))[:2]
+
+    def excess_from(self, volts: F64, moved: F64) -> tuple[F64, F64, F64]:
+        """The same from a guess of what excess currents move the cells' voltages by, (cells, k), and that itself, V.
 
         The interior moves by wire resistance times excess current, so that the fixed point converges fast.
         """
         g, v0 = self.g[:, None], self.v0[:, None]
         linear = g / (1.0 + g * self.series)
         at_rest: F64 = self.seen @ volts
-        v, beyond, slope = at_rest, np.zeros_like(at_rest), np.broadcast_to(linear, at_rest.shape)
+        v, beyond, slope = at_rest + moved, np.zeros_like(at_rest), np.broadcast_to(linear, at_rest.shape)
         for _ in range(40):
             current, slope = cell_current(v, g, v0, self.series)
             beyond = current - linear * v
-            moved = at_rest + self.interior.voltages(beyond)
-            step = float(np.abs(moved - v).max(initial=0.0))
-            v = moved
-            if not step > 1e-14:
+            moved = self.interior.voltages(beyond)
+            step = float(np.abs(at_rest + moved - v).max(initial=0.0))
+            v = at_rest + moved
+            if not step > 1e-13:
                 break
         into: F64 = self.seen.T @ beyond
-        return into, slope - linear
+        return into, slope - linear, moved
 
 
 @lru_cache(maxsize=32)

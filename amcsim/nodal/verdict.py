@@ -87,6 +87,7 @@ def judge(
     for k in range(b.shape[1]):
         column = slice(k, k + 1)
         here = model.at(u[:, k], b[:, k]) if np.isfinite(u[:, k]).all() else replace(model, ports=_linear(model.ports))
+        vouched = not by_poles and 4 * model.n > _LARGE and here.vouched
         answer = _judge(
             here,
             b[:, column],
@@ -96,7 +97,7 @@ def judge(
             kcl[column],
             transient,
             doubt,
-            False,
+            vouched,
         )
         x[:, column], status[column], reason[column] = answer
     return x, status, reason

@@ -81,3 +81,17 @@ def test_a_programmed_array_can_be_pickled_after_a_solve() -> None:
     before = handle.solve(b)
     assert on_resistance(BOARD.cell) > 0
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(handle)).solve(b).x, before.x)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("m", [16, 32, 64])
+def test_large_wired_arrays_with_access_transistors_equal_ngspice(m: int) -> None:
+    """1 ohm, outputs to 0.3 V: what is left, 2e-5, is the transistors' own curve. ngspice takes minutes at 64."""
+    rng, spec = Key(m).generator(), BOARD.replace(programming={"model": "ideal"})
+    a = np.eye(m) + 0.3 * rng.standard_normal((m, m)) / np.sqrt(m)
+    r, b = realise(a, spec, Key(1)), rng.uniform(-0.2, 0.2, (m, 1))
+    point = build(INV, spec, r).operating_point(b)
+    simulated = operating_points(INV, spec, r, b)
+    assert point.converged.all()
+    assert np.linalg.norm(point.u[:m] - simulated[:m]) < 1e-4 * np.linalg.norm(simulated[:m])
