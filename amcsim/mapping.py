@@ -120,6 +120,8 @@ def _power_of_two(response: F64, b: F64, out: float, spec: Spec) -> F64:
         predicted = np.abs(response).sum(axis=-1).max(axis=-1)[..., None] * top
     need = np.maximum(top / into, predicted / (HEADROOM * out))
     exponent = np.frexp(need)[1]  # 0 where there is nothing to scale
+    if np.count_nonzero((exponent >= -1000) & (need < np.inf)) == need.size:
+        return np.ldexp(1.0, -exponent)
     scale: F64 = np.ldexp(1.0, -np.maximum(exponent, -1000))
     # A column scaled by less than it needs would sink below the amplifiers' offsets and come back as their noise.
     return np.where((exponent >= -1000) & (need < np.inf), scale, np.nan)

@@ -12,7 +12,7 @@ import numpy as np
 from amcsim._types import F64, I64, Bool
 from amcsim.mapping import inverse_for_ranging, largest, matrix_scale, quantise, voltage_scale
 from amcsim.realisation import Realisation
-from amcsim.solvers.base import Counts, Solution, answered, check_rhs
+from amcsim.solvers.base import Counts, Solution, answered, check_rhs, column_norms
 from amcsim.specs import Spec
 from amcsim.status import Status
 from amcsim.topology.circuit import Topology
@@ -90,9 +90,10 @@ class AnalogProgrammed(ArrayProgrammed):
             volts, unit = self._ranged(b)
             outputs, status, reason = self.answer(volts)
             x = quantise(outputs, conv.adc_bits, conv.adc_full_scale or self.spec.cell.v_read_max) / unit
-        asked = np.asarray(np.logical_or.reduce(b, axis=-2))
-        if not asked.all():
+            size = column_norms(b)
+        if np.count_nonzero(size) < size.size:
+            asked = np.asarray(b.any(axis=-2))
             x = np.where(asked[..., None, :], x, 0.0)
             status, reason = np.where(asked, status, 0), np.where(asked, reason, 0)
         hurt = self.disturbed(volts, outputs, status)
-        return answered(self.a, x, b, status=status, reason=reason, disturbed=hurt)
+        return answered(self.a, x, b, status=status, reason=reason, disturbed=hurt, size=size)

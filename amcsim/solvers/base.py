@@ -141,33 +141,39 @@ def answered(
     status: I64 | None = None,
     reason: I64 | None = None,
     disturbed: Bool | None = None,
+    size: F64 | None = None,
 ) -> Solution:
     """The Solution of a direct solve: residual, NaN where there is no answer, a pass counted for each non-zero vector.
 
     a (*batch, n, n), x and b (*batch, n, k); status and reason (*batch, k), ok where absent; disturbed (*batch,), none
-    where absent. An answer with NaN or infinite entries becomes not_converged, unless its status already says that
-    there is none. passes = 0 is digital.
+    where absent; size (*batch, k): column_norms(b), formed where absent. An answer with NaN or infinite entries becomes
+    not_converged, unless its status already says that there is none. passes = 0 is digital.
     """
     with np.errstate(all="ignore"):
-        residual = relative_residual(a, x, b)
+        residual = column_norms(b - a @ x) / (column_norms(b) if size is None else size)
         status = np.zeros(residual.shape, np.int64) if status is None else status
         reason = np.zeros(residual.shape, np.int64) if reason is None else reason
+        plain = np.count_nonzero(residual < np.inf) == residual.size  # no vector is zero, none is without answer
+        if plain:
+            iterations, solves = np.full(residual.shape, passes), residual.size * passes
+        else:
+            residual = relative_residual(a, x, b)
+            iterations = np.multiply(b.any(axis=-2), passes, dtype=np.int64)
+            solves = int(iterations.sum())
         known = residual < np.inf
-        all_known = known.all()
-        if not all_known:  # squares of 1e200 are infinite: once more with b near 1
+        if not plain and not known.all():  # squares of 1e200 are infinite: once more with b near 1
             unit = np.ldexp(1.0, -np.frexp(np.abs(b).max(axis=-2, keepdims=True, initial=0.0))[1])
             residual = relative_residual(a, x * unit, b * unit)
             known = residual < np.inf
-        if not all_known or np.count_nonzero(status):
+        if not plain or np.count_nonzero(status):
             none = SEVERITY[status] >= NO_ANSWER
             bad = none | ~known
             if bad.any():
                 status = np.where(none | ~bad, status, Status.NOT_CONVERGED)
                 reason = np.where(none | ~bad, reason, Reason.NONFINITE)
                 x, residual = np.where(bad[..., None, :], np.nan, x), np.where(bad, np.nan, residual)
-    iterations = np.multiply(b.any(axis=-2), passes, dtype=np.int64)
     disturbed = np.zeros(a.shape[:-2], np.bool_) if disturbed is None else disturbed
-    return Solution(x, status, reason, residual, iterations, Counts(analog_solves=int(iterations.sum())), disturbed)
+    return Solution(x, status, reason, residual, iterations, Counts(analog_solves=solves), disturbed)
 
 
 def worst_status(status: I64, reason: I64) -> tuple[Status, Reason]:

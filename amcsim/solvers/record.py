@@ -33,36 +33,36 @@ class Recorder:
     """Matrices programmed through it."""
     counts: Counts = field(default_factory=Counts)
     """Spent by the recorded programmings and solves."""
-    statuses: I64 = field(default_factory=lambda: np.zeros(len(SEVERITY), dtype=np.int64))
-    """How many vectors ended in each Status."""
-    _raw: list[tuple[I64, F64, F64, I64]] = field(default_factory=list, repr=False)
+    _raw: list[tuple[int, F64, Solution]] = field(default_factory=list, repr=False)
     _vectors: F64 = field(default_factory=lambda: np.zeros((5, 0)), repr=False)
     _diverging: set[int] = field(default_factory=set, repr=False)
     _diverging_in_batches: int = field(default=0, repr=False)
+    _statuses: I64 = field(default_factory=lambda: np.zeros(len(SEVERITY), dtype=np.int64), repr=False)
 
     def add(self, first: int, wanted: F64, answer: Solution) -> None:
         """Record a solve: wanted is x*, (*batch, n, k); the batch's matrices are numbered from `first`."""
         self.counts += answer.counts
-        self.statuses += np.bincount(answer.status.ravel(), minlength=len(SEVERITY))
-        x, iterations, n, k = answer.x, answer.iterations, *wanted.shape[-2:]
-        array = np.full(k, first)
         failed = answer.counts.reprogrammings or answer.counts.digital_fallbacks
-        if wanted.ndim > 2:  # one row of vectors, as unbatched solves have it
-            x, wanted = (np.moveaxis(v, -2, 0).reshape(n, -1) for v in (x, wanted))
-            array, iterations = first + np.arange(iterations.size) // k, iterations.ravel()
-            self._diverging_in_batches += min(failed, iterations.size // k)
+        if failed and wanted.ndim > 2:
+            self._diverging_in_batches += min(failed, answer.iterations.size // wanted.shape[-1])
         elif failed:
             self._diverging.add(first)
-        self._raw.append((array, x, wanted, iterations))
+        self._raw.append((first, wanted, answer))
         if len(self._raw) >= FLUSH:
             self._reduce()
+
+    @property
+    def statuses(self) -> I64:
+        """How many vectors ended in each Status."""
+        self._reduce()
+        return self._statuses
 
     def contents(self) -> dict[str, npt.NDArray[Any]]:
         """What it holds, counts apart, as arrays that `extend` takes."""
         self._reduce()
         head = np.array([self.arrays, self._diverging_in_batches], dtype=np.float64)
         diverging = np.array(sorted(self._diverging), dtype=np.float64)
-        return {"head": head, "vectors": self._vectors, "diverging": diverging, "statuses": self.statuses}
+        return {"head": head, "vectors": self._vectors, "diverging": diverging, "statuses": self._statuses}
 
     def extend(self, contents: Mapping[str, npt.NDArray[Any]]) -> None:
         """Add the `contents` of another recorder, of a later part of the same run."""
@@ -73,16 +73,17 @@ class Recorder:
         self._diverging |= {int(number) + self.arrays for number in contents["diverging"]}
         self.arrays += int(contents["head"][0])
         self._diverging_in_batches += int(contents["head"][1])
-        self.statuses += contents["statuses"]
+        self._statuses += contents["statuses"]
 
     def _reduce(self) -> None:
         """Turn raw solves into columns of (array, ||x - x*||, ||x*||, max |x*|, iterations)."""
-        for n in {wanted.shape[0] for _, _, wanted, _ in self._raw}:
-            same = [raw for raw in self._raw if raw[2].shape[0] == n]
-            array, x, wanted, iterations = (np.concatenate(rows, axis=-1) for rows in zip(*same, strict=True))
+        for n in {wanted.shape[-2] for _, wanted, _ in self._raw}:
+            rows = [_row(*raw) for raw in self._raw if raw[1].shape[-2] == n]
+            array, x, wanted, iterations, status = (np.concatenate(parts, axis=-1) for parts in zip(*rows, strict=True))
             top = np.abs(wanted).max(axis=0)
             new = np.stack([array, column_norms(x - wanted), column_norms(wanted), top, iterations])
             self._vectors = np.concatenate([self._vectors, new], axis=1)
+            self._statuses += np.bincount(status, minlength=len(SEVERITY))
         self._raw.clear()
 
     def summary(self) -> dict[str, float | int | None]:
@@ -125,6 +126,15 @@ class Recorder:
             iterations.mean(),
         )
         return figures | dict(zip(names, map(float, values), strict=True))
+
+
+def _row(first: int, wanted: F64, answer: Solution) -> tuple[I64, F64, F64, I64, I64]:
+    """Arrays' numbers, x, x*, iterations, statuses of a solve: one row of vectors, as unbatched solves have it."""
+    n, k = wanted.shape[-2:]
+    x, count = answer.x, answer.iterations.size
+    if wanted.ndim > 2:
+        x, wanted = (np.moveaxis(v, -2, 0).reshape(n, -1) for v in (x, wanted))
+    return first + np.arange(count) // max(k, 1), x, wanted, answer.iterations.ravel(), answer.status.ravel()
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
         array = self.array
         x, xn = array.outputs(volts)
         status, reason = array.bounds(volts, x, xn)
-        if array.certified.all():
+        if array.all_certified:
             return x, status, reason
         x[array.unstable], status[array.unstable], reason[array.unstable] = np.nan, Status.UNSTABLE, Reason.POLE
         for index in map(tuple, np.argwhere(~(array.certified | array.unstable)).tolist()):

@@ -109,6 +109,11 @@ class InvArray:
         return stays_linear(self.pencils[number], x, spec)
 
     @cached_property
+    def all_certified(self) -> bool:
+        """Whether every array of the batch is."""
+        return bool(self.certified.all())
+
+    @cached_property
     def _harmless(self) -> float:
         """Voltage up to which no bound can be hit, V."""
         spec = self.surrogate.spec
@@ -122,7 +127,7 @@ class InvArray:
         shape = b.shape[:-2] + b.shape[-1:]
         status, reason = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         volts = np.concatenate([x, xn, b], axis=-2)
-        if np.abs(volts).max(initial=0.0) <= self._harmless:
+        if np.count_nonzero(np.abs(volts) <= self._harmless) == volts.size:
             return status, reason
         spec, out = self.surrogate.spec, volts[..., : -b.shape[-2], :]
         peak, into = largest(out), largest(b)
