@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from amcsim._types import F64
+from amcsim.small_matrices import inverses
 from amcsim.specs import CellSpec, Spec
 
 __all__ = [
@@ -45,7 +46,8 @@ def check_matrix(a: F64, *, square: bool = True, what: str = "matrix") -> F64:
 
 def matrix_scale(a: F64) -> F64:
     """a_max = max |A| of each matrix, (*batch,); 1 for a zero matrix."""
-    scale: F64 = np.abs(a).max(axis=(-2, -1))
+    flat = a.reshape(*a.shape[:-2], -1)
+    scale: F64 = largest(flat[..., None])[..., 0]
     return np.where(scale > 0, scale, 1.0)
 
 
@@ -65,16 +67,9 @@ def largest(v: F64) -> F64:
 def inverse_for_ranging(a: F64) -> F64:
     """(A / a_max)^-1, (*batch, m, m), used to predict the range of an answer; zero for a singular matrix."""
     scaled = a / matrix_scale(a)[..., None, None]
-    try:
-        inverse = np.linalg.inv(scaled)
-    except np.linalg.LinAlgError:
-        inverse = np.zeros_like(scaled)
-        for index in np.ndindex(scaled.shape[:-2]):
-            try:
-                inverse[index] = np.linalg.inv(scaled[index])
-            except np.linalg.LinAlgError:
-                continue
-    return np.where(np.isfinite(inverse), inverse, 0.0)
+    inverse = inverses(scaled.reshape(-1, *scaled.shape[-2:])).reshape(scaled.shape)
+    known = np.isfinite(inverse)
+    return inverse if known.all() else np.where(known, inverse, 0.0)
 
 
 def quantise(v: F64, bits: int | None, full_scale: float) -> F64:

@@ -62,14 +62,14 @@ def realise(a: F64, spec: Spec, key: Key, read: int = 0) -> Realisation:
     tolerance = spec.programming.tolerance
     draw = key.child(0).generator()
     if spec.programming.model == "uniform":
-        targets = targets + draw.uniform(-tolerance, tolerance, targets.shape)
+        targets += draw.uniform(-tolerance, tolerance, targets.shape)
     elif spec.programming.model == "gaussian":
         table = spec.programming.sigma_by_state
         sigmas = np.array(((0.0, tolerance),) if table is None else table)
         targets = targets + draw.standard_normal(targets.shape) * np.interp(targets, sigmas[:, 0], sigmas[:, 1])
     elif spec.programming.model == "write_verify":
         targets = targets + draw_write_errors(targets, spec.programming, spec.cell, draw)
-    cells = np.maximum(targets, 0.1 * spec.cell.g_min)
+    cells = np.maximum(targets, 0.1 * spec.cell.g_min, out=targets)
     stuck_on, stuck_off = spec.programming.stuck_on, spec.programming.stuck_off
     if stuck_on + stuck_off > 0:
         chance = key.child(4).generator().random(cells.shape)

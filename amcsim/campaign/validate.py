@@ -32,8 +32,8 @@ _TIMED = 40
 """Transients of 4x4 circuits."""
 _PROGRAMMED = 20_000
 """Of 4x4."""
-_BLOCK = 10_000
-"""Arrays programmed in one call."""
+_BLOCK = 2_500
+"""Arrays programmed in one call: they stay in the cache."""
 
 
 @dataclass(frozen=True)

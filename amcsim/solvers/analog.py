@@ -12,13 +12,16 @@ import numpy as np
 from amcsim._types import F64, I64, Bool
 from amcsim.mapping import inverse_for_ranging, largest, matrix_scale, quantise, voltage_scale
 from amcsim.realisation import Realisation
-from amcsim.solvers.base import Counts, Solution, answered, check_rhs, column_norms
+from amcsim.solvers.base import Counts, Solution, answered, check_rhs, column_norms, joined
 from amcsim.specs import Spec
 from amcsim.status import Status
 from amcsim.topology.circuit import Topology
 from amcsim.topology.inv import INV
 
 __all__ = ["AnalogProgrammed", "ArrayProgrammed"]
+
+_NUMBERS = 2**15
+"""Numbers of right-hand sides solved at a time: what is made of them stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,13 @@ class AnalogProgrammed(ArrayProgrammed):
         A zero vector needs no circuit: its answer is 0. Raises ValueError for a right-hand side of another shape.
         """
         b = check_rhs(self.a, b)
+        step = max(1, _NUMBERS * b.shape[-1] // max(b.size, 1))
+        if b.shape[-1] <= 2 * step:
+            return self._solved(b)
+        pieces = (slice(k, k + step) for k in range(0, b.shape[-1], step))
+        return joined([self._solved(np.ascontiguousarray(b[..., piece])) for piece in pieces])
+
+    def _solved(self, b: F64) -> Solution:
         conv = self.spec.converters
         with np.errstate(all="ignore"):  # a vector with infinite entries has no answer, and needs no warning
             volts, unit = self._ranged(b)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
@@ -21,6 +22,7 @@ __all__ = [
     "answered",
     "check_rhs",
     "column_norms",
+    "joined",
     "relative_residual",
     "worst_status",
 ]
@@ -174,6 +176,20 @@ def answered(
                 x, residual = np.where(bad[..., None, :], np.nan, x), np.where(bad, np.nan, residual)
     disturbed = np.zeros(a.shape[:-2], np.bool_) if disturbed is None else disturbed
     return Solution(x, status, reason, residual, iterations, Counts(analog_solves=solves), disturbed)
+
+
+def joined(parts: Sequence[Solution]) -> Solution:
+    """One Solution of several on the same arrays, one after the other's vectors."""
+
+    def along(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts], axis=-1)
+
+    names = ("x", "status", "reason", "residual", "iterations")
+    return Solution(
+        **{name: along(name) for name in names},
+        counts=sum((part.counts for part in parts), Counts()),
+        disturbed=np.logical_or.reduce([part.disturbed for part in parts], axis=0),
+    )
 
 
 def worst_status(status: I64, reason: I64) -> tuple[Status, Reason]:

@@ -21,6 +21,7 @@ from amcsim._types import F64, I64, Bool
 from amcsim.mapping import largest
 from amcsim.nodal.certificate import calm, certified, certified_scaled, stays_linear
 from amcsim.realisation import Realisation
+from amcsim.small_matrices import batch_last, inverses
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.surrogate.curved import Curved, curved
@@ -30,8 +31,6 @@ from amcsim.topology.inv import INV
 
 __all__ = ["InvArray", "program"]
 
-_LARGE = 32
-"""Rows from which on the inverters' outputs are taken from the amplifiers', not by products of their own."""
 _NEAR_SWING = 0.95
 """Fraction of the swing from which on an output counts as saturated (amcsim.nodal.verdict)."""
 
@@ -41,11 +40,15 @@ class InvArray:
     """Programmed arrays as the surrogate sees them; batched over the leading axes."""
 
     response: F64
-    """d(x, xn)/db, (*batch, 2m, m)."""
+    """dx/db, (*batch, m, m)."""
     rest: F64
-    """(x, xn) at b = 0, (*batch, 2m), V."""
+    """x at b = 0, (*batch, m), V."""
+    slope: F64
+    """Of the inverters, dxn/dx, (*batch, m)."""
+    start: F64
+    """xn at x = 0, (*batch, m), V."""
     correction: F64
-    """What of (x, xn) the cells' curvature takes for one V^2 at each (x, xn), (*batch, 2m, 2m), 1/V."""
+    """What of x the cells' curvature takes for one V^2 at each (x, xn), (*batch, m, 2m), 1/V."""
     load: F64
     """Output conductances D of amplifiers and inverters, (*batch, 2m), S."""
     certified: Bool
@@ -57,41 +60,28 @@ class InvArray:
     pencils: dict[int, F64]
     """E^-1 M of arrays that are not certified as they stand, by their number in the flattened batch."""
     surrogate: Surrogate
-    inverters: tuple[F64, F64]
-    """Slope and start (V) of the inverters, xn = slope x + start, (*batch, m) each."""
-    curved: tuple[Curved, F64, F64, F64, F64] | None = None
-    """Sinh cells with M (N, m, m), what is known at b = 0 (N, m), slope and start of the inverters (N, m); or None."""
+    curved: tuple[Curved, F64, F64] | None = None
+    """Sinh cells with M (N, m, m) and what is known at b = 0 (N, m); or None."""
 
     def outputs(self, b: F64) -> tuple[F64, F64]:
         """(x, xn), (*batch, m, k), for input voltages b, (*batch, m, k)."""
         law, m = self.surrogate.cell, b.shape[-2]
-        if m >= _LARGE and self.curved is None:
-            return self._large_outputs(b)
-        both = self.response @ b + self.rest[..., None]
+        x = self.response @ b
+        x += self.rest[..., None]
+        slope, start = self.slope[..., None], self.start[..., None]
         if self.curved is not None:
-            cells, matrix, at_rest, slope, start = self.curved
+            cells, matrix, at_rest = self.curved
             flat = b.reshape(-1, *b.shape[-2:])
             known = self.surrogate.spec.g_unit * flat + at_rest[..., None]
-            x = cells.newton(matrix, known, both[..., :m, :].reshape(flat.shape), slope, start)
-            xn = slope[..., None] * x + start[..., None]
-            return x.reshape(b.shape), xn.reshape(b.shape)
-        if law.r0 > 0:
-            both = both + self.correction @ (both * (law.r_even * both + law.r_odd * np.abs(both)))
-        return both[..., :m, :], both[..., m:, :]
-
-    def _large_outputs(self, b: F64) -> tuple[F64, F64]:
-        """The same with half the multiplications."""
-        law, m = self.surrogate.cell, b.shape[-2]
-        slope, start = (part[..., None] for part in self.inverters)
-        x = self.response[..., :m, :] @ b
-        x += self.rest[..., :m, None]
-        if law.r0 > 0:
+            inverters = slope.reshape(-1, m), start.reshape(-1, m)
+            x = cells.newton(matrix, known, x.reshape(flat.shape), *inverters).reshape(b.shape)
+        elif law.r0 > 0:
             both = np.concatenate([x, slope * x + start], axis=-2)
-            bent = np.abs(both)
-            bent *= law.r_odd
-            bent += law.r_even * both
-            bent *= both
-            x += self.correction[..., :m, :] @ bent
+            bend = np.abs(both)
+            bend *= law.r_odd
+            bend += law.r_even * both
+            bend *= both
+            x += self.correction @ bend
         return x, slope * x + start
 
     def answers(self, b: F64) -> F64:
@@ -147,81 +137,77 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     `spec` may differ from the surrogate's in programming, offsets, mismatch and converters.
     """
     batch, m = r.offset.shape[:-1], r.offset.shape[-1]
-    devices = np.stack([r.g_pos, r.g_neg], axis=-3).reshape(-1, 2 * m * m)
+    n = int(np.prod(batch, dtype=int))
+    flat = Realisation(*(part.reshape(n, *part.shape[len(batch) :]) for part in vars(r).values()))
+    # arrays with the batch last (amcsim.small_matrices): cells are (2, m, m, n)
+    devices = np.empty((2, m, m, n))
+    devices[0], devices[1] = np.moveaxis(flat.g_pos, 0, -1), np.moveaxis(flat.g_neg, 0, -1)
     surrogate.require(spec, (m, m), devices)
     law = surrogate.cell
     g = law.conductance(devices)
-    n = len(g)
-    flat = Realisation(*(part.reshape(n, *part.shape[len(batch) :]) for part in vars(r).values()))
-    currents = transfer(spec, g.reshape(n, 2, m, m))
+    currents = np.moveaxis(transfer(spec, np.moveaxis(g, -1, 0)), 0, -1)
     # currents of summing node i per volt on bit-line j of each array, and per volt on summing node k
-    to_pos, to_neg, within = currents[..., :m], currents[..., m : 2 * m], currents[..., 2 * m :]
-    within[:, np.arange(m), np.arange(m)] += spec.g_unit
-    offset, inverter_offset, ratio = flat.offset, flat.inverter_offset, flat.inverter_ratio
-    columns = np.einsum("narc->nac", g.reshape(n, 2, m, m))
+    to_pos, to_neg, within = currents[:, :m], currents[:, m : 2 * m], currents[:, 2 * m :]
+    within[np.arange(m), np.arange(m)] += spec.g_unit
+    offset, inverter_offset, ratio = map(batch_last, (flat.offset, flat.inverter_offset, flat.inverter_ratio))
+    columns = np.add.reduce(g, axis=1)
     leak = 0.0 if spec.opamp.model == "ideal" else 1.0 / surrogate.gain
     ro = surrogate.output_resistance
-    load = columns[:, 0] + 1.0 / spec.inverter.resistance
-    load_inverter = columns[:, 1] + 1.0 / (spec.inverter.resistance * ratio)
+    load = columns[0] + 1.0 / spec.inverter.resistance
+    load_inverter = columns[1] + 1.0 / (spec.inverter.resistance * ratio)
     noise_gain = 1.0 + ratio
     divide = 1.0 + noise_gain * leak * (1.0 + ro * load_inverter)
     slope, start = -ratio / divide, noise_gain * inverter_offset / divide
-    matrix = to_pos + to_neg * slope[:, None, :] + within * (leak * (1.0 + ro * load))[:, None, :]
-    known = np.einsum("nij,nj->ni", within, offset) - np.einsum("nij,nj->ni", to_neg, start)
+    matrix = to_neg * slope
+    matrix += to_pos
+    matrix += within * (leak * (1.0 + ro * load))
+    known = np.einsum("ijn,jn->in", within, offset) - np.einsum("ijn,jn->in", to_neg, start)
+    square = g * g
     if (
         law.r_even != 0 and spec.cell.iv == "linear"
     ):  # a summing node away from ground shifts the channel's mean potential, too
-        bent = (2.0 * law.r_even * g * g).reshape(n, 2, m, m) * offset[:, None, :, None]
-        matrix = matrix - bent[:, 0] - bent[:, 1] * slope[:, None, :]
-    inverse = _inverse(matrix)
-    cube = np.swapaxes((law.r0 * g * g * g).reshape(n, 2, m, m), 1, 2).reshape(n, m, 2 * m)
+        bent = square * ((2.0 * law.r_even) * offset[:, None])
+        bent[1] *= slope
+        matrix -= bent[0]
+        matrix -= bent[1]
+    square *= g
+    square *= law.r0
+    cube = np.moveaxis(square, -1, 0).transpose(0, 2, 1, 3).reshape(n, m, 2 * m)
+    # and first
+    to_pos, to_neg, within, matrix = (np.moveaxis(part, -1, 0) for part in (to_pos, to_neg, within, matrix))
+    slope, start, known, load, load_inverter = (
+        np.ascontiguousarray(part.T) for part in (slope, start, known, load, load_inverter)
+    )
+    inverse = inverses(matrix)
     sure = certified(to_pos, to_neg, within, spec)
     unstable, tame, pencils = np.zeros(n, dtype=bool), sure.copy(), {}
     doubtful = np.flatnonzero(~sure)
     if doubtful.size:
         unstable[doubtful] = np.linalg.det(matrix[doubtful] / spec.g_unit) < 0
+        doubtful = doubtful[~unstable[doubtful]]
+    if doubtful.size:
         tame[doubtful], first_order = calm(matrix[doubtful], to_neg[doubtful], within[doubtful], spec)
         pencils = dict(zip(doubtful.tolist(), first_order, strict=True))
         again = doubtful[tame[doubtful]]
         sure[again] = certified_scaled(to_pos[again], to_neg[again], within[again], spec)
-
-    def with_inverters(of_x: F64) -> F64:
-        """What the outputs x do, (n, m, ...), and below it what the inverters make of it."""
-        return np.concatenate([of_x, slope.reshape(n, m, *(1,) * (of_x.ndim - 2)) * of_x], axis=1)
-
-    rest = with_inverters(np.einsum("nij,nj->ni", inverse, known))
-    rest[:, m:] += start
     bent_cells = None
     if spec.cell.iv == "sinh":
-        bent_cells = (curved(INV, spec, flat, law, surrogate.gain), matrix, known, slope, start)
+        bent_cells = (curved(INV, spec, flat, law, surrogate.gain), matrix, known)
     return InvArray(
-        response=_batch(with_inverters(spec.g_unit * inverse), batch),
-        rest=_batch(rest, batch),
-        correction=_batch(with_inverters(inverse @ cube), batch),
+        response=_batch(spec.g_unit * inverse, batch),
+        rest=_batch(np.einsum("nij,nj->ni", inverse, known), batch),
+        slope=_batch(slope, batch),
+        start=_batch(start, batch),
+        correction=_batch(inverse @ cube, batch),
         load=_batch(np.concatenate([load, load_inverter], axis=-1), batch),
         certified=_batch(sure & surrogate.fast_verdict, batch),
         unstable=_batch(unstable & surrogate.fast_verdict, batch),
         calm=_batch(tame & surrogate.fast_verdict, batch),
         pencils=pencils,
         surrogate=surrogate,
-        inverters=(_batch(slope, batch), _batch(start, batch)),
         curved=bent_cells,
     )
 
 
 def _batch(array: Any, batch: tuple[int, ...]) -> Any:
     return array.reshape(batch + array.shape[1:])
-
-
-def _inverse(matrix: F64) -> F64:
-    """Inverses of a batch; NaN for singular members."""
-    try:
-        return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        out = np.full_like(matrix, np.nan)
-        for k, one in enumerate(matrix):
-            try:
-                out[k] = np.linalg.inv(one)
-            except np.linalg.LinAlgError:
-                continue
-        return out

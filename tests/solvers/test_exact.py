@@ -55,7 +55,9 @@ def test_bad_matrices_are_refused() -> None:
             Exact().program(bad, Key(0))
 
 
-def test_large_matrices_are_factorised_once_and_answer_as_ever(spd: Callable[..., F64], rhs: Callable[..., F64]) -> None:
+def test_large_matrices_are_factorised_once_and_answer_as_ever(
+    spd: Callable[..., F64], rhs: Callable[..., F64]
+) -> None:
     a, b = spd(80), rhs(80, 5)
     handle = Exact().program(a, Key(0))
     for _ in range(2):
