@@ -20,7 +20,7 @@ REPOSITORY = ROOT.parent
 ROOMS = """
     _types status streams
     specs
-    access mapping write_error variation realisation
+    small_matrices access mapping write_error variation realisation
     plot runs device topology netlist nodal ngspice analysis surrogate solvers campaign training cost studies report cli
     __main__
 """.split()  # noqa: SIM905 (a table reads better)
