@@ -14,6 +14,7 @@ _STAMP = {
     "epoch_ratio": "an epoch, over first order's",
     "write_ratio": "cells written, over first order's",
 }
+_SI = ("J", "s", "W", "Hz")
 
 
 def cost_page(result: dict[str, Any]) -> str:
@@ -34,10 +35,15 @@ def cost_page(result: dict[str, Any]) -> str:
                         one, ("throughput_ratio", "efficiency_ratio"), one["rows"]["ours"], one["rows"]["Zhang et al."]
                     ),
                     "Throughput over the H100 core's (left) and efficiency over the ASIC's: each assumption over its "
-                    "range, the others as they are.",
+                    "range, the others as they are (passes too, whatever the array's size).",
                 ),
-                _needed(result),
+                _needed(
+                    one,
+                    result["assumptions"],
+                    {"throughput_ratio": "for the throughput", "efficiency_ratio": "for the efficiency"},
+                ),
                 _variants(one),
+                _fits(one),
             ],
         ),
         Section("STAMP", _stamp(result)),
@@ -175,19 +181,18 @@ def _label(row: dict[str, Any]) -> str:
     return shown.replace("_", " ").replace(" 128", "")
 
 
-def _needed(result: dict[str, Any]) -> str:
-    one, known = result["table_one"], result["assumptions"]
-    names = list(dict.fromkeys(n for needs in one["needed"].values() for n in needs))
+def _needed(part: dict[str, Any], known: dict[str, dict[str, Any]], titles: dict[str, str]) -> str:
+    names = list(dict.fromkeys(name for figure in titles for name in part["needed"][figure]))
     rows = []
     for name in names:
-        needs = [one["needed"][f].get(name) for f in ("throughput_ratio", "efficiency_ratio")]
+        needs = [part["needed"][figure].get(name) for figure in titles]
         if any(v is not None for v in needs):
-            rows.append([name, number(known[name]["value"]), *(number(v) for v in needs), known[name]["unit"]])
+            unit = known[name]["unit"]
+            rows.append([name, *("–" if v is None else _text(v, unit) for v in (known[name]["value"], *needs))])
     return table(
-        ["assumption", "as it is", "at the paper's throughput", "at the paper's efficiency", "unit"],
+        ["assumption", "as it is", *titles.values()],
         rows,
-        "What one assumption alone would have to be; a dash where none within four orders does it.",
-        words=(0, 4),
+        "What one assumption alone would have to be for the published figures; a dash: none within four orders is.",
     )
 
 
@@ -196,6 +201,16 @@ def _variants(one: dict[str, Any]) -> str:
     rows = [[v["variant"], *(number(v[k]) for k in keys)] for v in one["variants"]]
     columns = ["machine", "operations/s", "operations/J", "over the H100 core", "over the ASIC"]
     return table(columns, rows, "Other machines, by the same count.")
+
+
+def _fits(one: dict[str, Any]) -> str:
+    rows = [[f["variant"], f["definition"], number(f["throughput"]), number(f["efficiency"])] for f in one["fits"]]
+    return table(
+        ["machine", "operations counted", "throughput, over the published", "efficiency, over the published"],
+        rows,
+        "Which machine and count come nearest to both of the paper's figures at once.",
+        words=(0, 1),
+    )
 
 
 def _stamp(result: dict[str, Any]) -> list[str]:
@@ -224,6 +239,7 @@ def _stamp(result: dict[str, Any]) -> list[str]:
             "Speed-up over first order on ReRAM, and an epoch's length.",
         ),
         figure(_tornado(stamp, ("over_gpu", "write_ratio"), ours, theirs), "Speed-up over the GPU, and cells written."),
+        _needed(stamp, result["assumptions"], _STAMP),
         table(
             ["what is written", "an epoch", "a training", "epochs' ratio for 55.7 % fewer"],
             writes,
@@ -264,17 +280,21 @@ def _measured(measured: dict[str, Any]) -> list[str]:
 
 
 def _assumptions(known: dict[str, dict[str, Any]]) -> str:
-    def text(value: Any) -> str:
-        return value if isinstance(value, str) else number(value)
+    def range_(row: dict[str, Any]) -> str:
+        if row["low"] is None:
+            return ""
+        low, high = (_text(row[end], row["unit"]) for end in ("low", "high"))
+        return f"{low} to {high}"
 
     rows = [
-        [
-            name,
-            text(r["value"]),
-            "" if r["low"] is None else f"{number(r['low'])} to {number(r['high'])}",
-            r["unit"].replace("m2", "m²"),
-            r["source"],
-        ]
+        [name, r["value"] if isinstance(r["value"], str) else _text(r["value"], r["unit"]), range_(r), r["source"]]
         for name, r in known.items()
     ]
-    return table(["assumption", "value", "range", "unit", "source"], rows, "All of them.", words=(0, 2, 3, 4))
+    return table(["assumption", "value", "range", "source"], rows, "All of them.", words=(0, 2, 3))
+
+
+def _text(value: float, unit: str) -> str:
+    """With its unit: prefixes for SI units, areas in um2."""
+    if unit == "m2":
+        return f"{number(1e12 * value)} µm²"
+    return quantity(value, unit, 3) if unit in _SI else f"{number(value)} {unit}".strip()

@@ -159,8 +159,58 @@ def stamp_page(result: dict[str, Any]) -> str:
             ],
         ),
         Section("Under BlockAMC", [_plain_table(result["blocks"], "Ideal arrays, condition 10.")]),
+        Section("K-FAC training, and the cells it writes", _stamp_training(result["training"])),
     ]
     return document("Bit-sliced INV after STAMP", lead, sections, "Made by `amcsim reproduce stamp`.")
+
+
+def _stamp_training(part: dict[str, Any]) -> list[str]:
+    """Tables of studies.stamp_training."""
+
+    def epochs(row: dict[str, Any]) -> str:
+        e = row["epochs"]
+        ends = [number(e[k]) if e[k] is not None else "never" for k in ("median", "low", "high")]
+        return f"{ends[0]} ({ends[1]} to {ends[2]})"
+
+    solved = [
+        [
+            r["settings"],
+            r["solver"],
+            epochs(r),
+            f"{r['reached']} of {r['seeds']}",
+            percent(r["test_accuracy"]["median"]),
+        ]
+        + [percent(r["update_error_median"]), number(r["array_writes_a_step"]), number(r["analog_solves_a_step"])]
+        for r in part["solvers"]
+    ]
+    writes = [
+        [r["name"], number(r["rate"]), epochs(r), number(r["weight_cells_a_step"]), number(r["matrix_cells_a_step"])]
+        + [number(r[k]) for k in ("weights_over_first", "matrices_over_first", "all_over_first")]
+        for r in part["writes"]
+    ]
+    return [
+        table(
+            [
+                "settings",
+                "solver",
+                "epochs to 100 %",
+                "reached",
+                "test",
+                "update error",
+                "array writes",
+                "analog solves",
+            ],
+            solved,
+            f"K-FAC on {part['data']}; medians, epochs with 95 % intervals; writes and solves a step of 4x4 arrays.",
+            words=(0, 1),
+        ),
+        table(
+            ["training", "rate", "epochs to 100 %", "weight cells", "matrix cells", "weights", "matrices", "all"],
+            writes,
+            "Cells written a step, and up to 100 % over first order's weights; each at the best of four rates, "
+            f"on 8-bit cells, bit-sliced. STAMP: {number(part['published_writes'])} of first order's writes.",
+        ),
+    ]
 
 
 def _plain_table(rows: list[dict[str, Any]], caption: str) -> str:

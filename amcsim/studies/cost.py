@@ -6,7 +6,7 @@ circuits and written cells (studies.cost_circuits), and passes and counts by run
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,13 @@ def study(
         "definitions": training.DEFINITIONS,
     }
     advance(1)
+    moved = tornado(_stamp_figures, known, _of(known, "stamp"))
     result["stamp"] = {
         "published": stamp.PUBLISHED,
         "implied": stamp.implied(),
         "ours": stamp.stamp_figures(known),
-        "sensitivity": tornado(_stamp_figures, known, _of(known, "stamp")),
+        "sensitivity": moved,
+        "needed": _needed(_stamp_figures, known, moved, stamp.PUBLISHED),
         "writes": _writes(known),
     }
     advance(1)
@@ -98,21 +100,41 @@ def _what_decides(known: Assumptions) -> dict[str, Any]:
     names = _of(known, "machine", "algorithm", known.word("machine.technology"), "write", "adc", "dac", "digital")
     goals = {name: training.table_one(known)["rows"]["Zhang et al."][name] for name in _ratios(known)}
     rows = tornado(_ratios, known, names)
-    needed = {
-        figure: {
-            row["name"]: reaching(lambda k, f=figure: _ratios(k)[f], known, row["name"], goals[figure])  # type: ignore[misc]
-            for row in rows[figure]
-            if not known.items[row["name"]].whole
-        }
-        for figure in rows
-    }
-    variants = []
+    variants, fits = [], []
     for name, values in _VARIANTS.items():
         changed = known
         for key, value in values.items():
             changed = changed.with_value(key, value)
-        variants.append({"variant": name, **training.table_one(changed)["rows"]["ours"]})
-    return {"sensitivity": rows, "needed": needed, "mac_energy": _arithmetic(known), "variants": variants}
+        found = training.table_one(changed)
+        variants.append({"variant": name, **found["rows"]["ours"]})
+        for definition, row in found["definitions"].items():
+            off = {k: row[k] / training.PUBLISHED["Zhang et al."][k] for k in ("throughput", "efficiency")}
+            fits.append({"variant": name, "definition": definition, **off})
+    fits.sort(key=lambda fit: max(abs(np.log(fit[k])) for k in ("throughput", "efficiency")))
+    return {
+        "sensitivity": rows,
+        "needed": _needed(_ratios, known, rows, goals),
+        "mac_energy": _arithmetic(known),
+        "variants": variants,
+        "fits": fits[:8],
+    }
+
+
+def _needed(
+    figures: Callable[[Assumptions], Mapping[str, float]],
+    known: Assumptions,
+    rows: Mapping[str, list[dict[str, Any]]],
+    goals: Mapping[str, float],
+) -> dict[str, dict[str, float | None]]:
+    """What each single assumption that is no count would have to be for each figure's goal."""
+
+    def value(figure: str, name: str) -> float | None:
+        return reaching(lambda k: figures(k)[figure], known, name, goals[figure])
+
+    return {
+        figure: {row["name"]: value(figure, row["name"]) for row in found if not known.items[row["name"]].whole}
+        for figure, found in rows.items()
+    }
 
 
 def _arithmetic(known: Assumptions) -> dict[str, float | None]:

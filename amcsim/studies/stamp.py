@@ -32,7 +32,7 @@ WANTED = 2.0**-12
 _FULL: dict[str, Any] = {"count": 60, "sizes": (4, 16, 64, 128), "conditions": (3.0, 10.0, 30.0, 100.0, 1e3, 1e4)}
 _QUICK: dict[str, Any] = {"count": 12, "sizes": (4, 16), "conditions": (10.0, 100.0, 1e4)}
 _HIGH_BITS = (4, 6, 8)
-_PARTS = 4
+_PARTS = 6
 
 
 def steps(*, quick: bool = False) -> int:
@@ -41,7 +41,12 @@ def steps(*, quick: bool = False) -> int:
 
 
 def study(seed: int = 0, *, quick: bool = False, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
-    """All figures: `slices`, `divergence` with `safeguards` over it, `against_hp_inv`, `blocks`, `published`."""
+    """All figures: `slices`, `divergence` with `safeguards` over it, `against_hp_inv`, `blocks`, `training`.
+
+    Raises DataError where the letters cannot be had (full mode).
+    """
+    from amcsim.studies.stamp_training import training
+
     grid = _QUICK if quick else _FULL
     parts: dict[str, Any] = {}
     for name, part in (
@@ -53,6 +58,7 @@ def study(seed: int = 0, *, quick: bool = False, progress: Callable[[int], None]
         parts[name] = part(grid, seed)
         if progress:
             progress(1)
+    parts["training"] = training(seed, quick=quick, progress=progress)
     guard = {
         "systems": sum(r["systems"] for r in parts["divergence"]),
         "wrong": sum(r["wrong"] for r in parts["divergence"]),

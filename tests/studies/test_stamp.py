@@ -44,7 +44,29 @@ def test_hp_inv_takes_write_errors_out_and_the_series_does_not(result: dict[str,
     assert error["ideal", "HP-INV, gcr", 4] < error["ideal", "bit-sliced", 4]
 
 
-def test_the_command_writes_figures_and_page(tmp_path: Path) -> None:
+def test_training_counts_the_cells_it_writes(result: dict[str, Any]) -> None:
+    part = result["training"]
+    first, every, fifth = part["writes"]
+    # 172 parameters; 12 arrays of 4x4; two signs of two slices each
+    assert first["weight_cells_a_step"] == every["weight_cells_a_step"] == 172 * 4
+    assert first["matrix_cells_a_step"] == 0
+    assert every["matrix_cells_a_step"] == 12 * 16 * 4
+    assert fifth["matrix_cells_a_step"] == pytest.approx(every["matrix_cells_a_step"] * 2 / 6)  # steps 0 and 5 of 6
+    assert part["published_writes"] == pytest.approx(0.443)
+
+
+def test_bit_sliced_updates_are_those_of_its_cells(result: dict[str, Any]) -> None:
+    rows = {(r["settings"], r["solver"]): r for r in result["training"]["solvers"]}
+    assert rows["tuned", "digital"]["update_error_median"] == 0.0
+    assert 1e-3 < rows["tuned", "bit-sliced, 8-bit cells"]["update_error_median"] < 0.02  # cells within 1/512
+    assert rows["tuned", "one pass, calibrated"]["update_error_median"] > 0.05  # +-10 uS of 200
+    assert rows["tuned", "bit-sliced, 8-bit cells"]["array_writes_a_step"] == 12
+
+
+def test_the_command_writes_figures_and_page(
+    result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amcsim.studies.stamp.study", lambda *_, **__: result)  # made once
     said = CliRunner().invoke(app, ["reproduce", "stamp", "--quick", "--json", "-o", str(tmp_path / "r.html")])
     assert said.exit_code == 0, said.stderr
     assert json.loads(said.stdout)["safeguards"]["wrong"] == 0
