@@ -17,7 +17,14 @@ import numpy as np
 from amcsim._types import F64
 from amcsim.specs import CellSpec, SpecError
 
-__all__ = ["card_parameters", "cell_current", "channel_capacitances", "curvature_voltage", "on_resistance"]
+__all__ = [
+    "card_parameters",
+    "cell_current",
+    "channel_capacitances",
+    "curvature_voltage",
+    "on_resistance",
+    "transistor_cell_current",
+]
 
 _SUFFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "meg": 1e6, "g": 1e9}
 _EPS_OX = 3.9 * 8.8541878128e-12
@@ -74,6 +81,41 @@ def cell_current(v: F64, g: F64, v0: F64, series: float) -> tuple[F64, F64]:
         step = (v - v0 * np.arcsinh(reduced) - current * series) * slope
         current = current + step
         if np.abs(step).max(initial=0.0) <= 1e-15 * max(float(np.abs(current).max(initial=0.0)), 1e-12):
+            break
+    return current, slope
+
+
+@lru_cache
+def _channel(cell: CellSpec) -> tuple[float, float, float, float, float]:
+    """(kp W/L, theta, gamma, phi, threshold without body effect less gamma sqrt(phi)) of the access transistor."""
+    card = card_parameters(cell.access)
+    flat = card["vto"] - card["gamma"] * math.sqrt(card["phi"])
+    return card["kp"] * cell.w / cell.l, card["theta"], card["gamma"], card["phi"], flat
+
+
+def transistor_cell_current(v: F64, g: F64, v0: F64, line: F64, cell: CellSpec) -> tuple[F64, F64]:
+    """Current (A) and slope dI/dV (S) of cells at voltages v behind their transistors, source-lines at `line`, V.
+
+    With the lower end of the channel at s, V_ov = wordline - s - V_th(s) and b = 1 + gamma/(4 sqrt(phi + s - bulk)),
+    level 3 gives I = beta/(1 + theta V_ov) (V_ov - b V_DS/2) V_DS, here solved for V_DS; which end is the lower one,
+    and for a current towards the bit-line s itself, follow from the current in the same Newton iteration.
+    """
+    beta, theta, gamma, phi, flat = _channel(cell)
+    current = v * g / (1.0 + g * on_resistance(cell))
+    drop, slope = current * on_resistance(cell), np.empty_like(current)
+    for _ in range(50):
+        low = line + np.minimum(drop, 0.0)
+        root = np.sqrt(phi + np.maximum(low - cell.bulk, 0.0))
+        over = np.maximum(cell.wordline - low - flat - gamma * root, 0.1)
+        strength = beta / (1.0 + theta * over)
+        straight, bent = strength * over, strength * (0.5 + 0.125 * gamma / root)
+        rest = np.sqrt(np.maximum(straight * straight - 4.0 * bent * np.abs(current), (0.1 * straight) ** 2))
+        drop = 2.0 * current / (straight + rest)
+        reduced = current / (g * v0)
+        slope = 1.0 / (1.0 / (g * np.hypot(1.0, reduced)) + 1.0 / rest)
+        step = (v - v0 * np.arcsinh(reduced) - drop) * slope
+        current = current + step
+        if np.abs(step).max(initial=0.0) <= 1e-14 * max(float(np.abs(current).max(initial=0.0)), 1e-12):
             break
     return current, slope
 

@@ -175,25 +175,25 @@ class DcEquations:
         stage: F64 = op.swing * np.arctanh((out + drop) / op.swing)
         return stage
 
-    def _excess(self, zi: F64) -> F64:
-        """E of each amplifier, (N, k), V; NaN beyond the limits."""
+    def _excess(self, zi: F64, stage: F64 | None = None) -> F64:
+        """E of each amplifier, (N, k), V; NaN beyond the limits. `stage`: what `_stage` gives, where that is known."""
         n, op = self._n, self.spec.opamp
         reach = op.slew_rate / (2 * math.pi * op.gbw)
-        stage = self._stage(zi)
-        stage[~(np.abs(stage) < _LINEAR * op.swing)] = np.nan
+        stage = self._stage(zi) if stage is None else stage
+        stage = np.where(np.abs(stage) < _LINEAR * op.swing, stage, np.nan)
         asked = (stage * self._leak + integrator_clamp(stage, op.swing, reach)) / reach
         excess: F64 = reach * np.arctanh(asked) - self._leak * (zi[:n] + self._ro * zi[2 * n :])
         return excess
 
-    def _slope(self, zi: F64) -> float:
+    def _slope(self, zi: F64, stages: F64) -> float:
         """The most that e changes by with out + Ro I where no integrator is at its clamp, else infinite."""
         n, op = self._n, self.spec.opamp
-        stage = np.abs(self._stage(zi)).max(initial=0.0)
+        stage = float(np.abs(stages).max(initial=0.0))
         if not stage < 0.9 * op.swing:
             return math.inf
         bend = math.cosh(stage / op.swing) ** 2 / (1.0 - (stage / (op.gain * op.slew_rate) * 2 * math.pi * op.gbw) ** 2)
-        ratio = np.abs(zi[2 * n :]).max(initial=0.0) / op.output_current
-        return float(self._leak * (bend * (1.0 - min(ratio, 0.99) ** 4) ** -1.25 - 1.0))
+        ratio = min(float(np.abs(zi[2 * n :]).max(initial=0.0)) / op.output_current, 0.99)
+        return float(self._leak * (bend * (1.0 - ratio**4) ** -1.25 - 1.0))
 
     def _within_limits(self, start: F64, converged: Bool) -> F64:
         """(out, sense, I) from the linear ones in rounds of e, (3N, k).
@@ -202,11 +202,12 @@ class DcEquations:
         of anything: there by Newton.
         """
         of_excess, gain = self._linear[2], self._gain
-        excess = self._excess(start)
+        stages = self._stage(start)
+        excess = self._excess(start, stages)
         if not converged.all():
             excess = np.where(converged, excess, 0.0)
         moved = gain * float(np.abs(excess).max(initial=0.0))
-        if moved < _MICROVOLT and moved * self._slope(start) < _LEAST:
+        if moved < _MICROVOLT and moved * self._slope(start, stages) < _LEAST:
             return start + self._single @ excess.astype(np.float32)
         zi = start + of_excess @ excess
         change = np.inf

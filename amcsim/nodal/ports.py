@@ -18,10 +18,10 @@ from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
 from amcsim._types import F64, I64
-from amcsim.access import cell_current, channel_capacitances, curvature_voltage
+from amcsim.access import cell_current, channel_capacitances, curvature_voltage, transistor_cell_current
 from amcsim.nodal.lines import Capacitors, port_admittance, port_capacitance
 from amcsim.realisation import Realisation
-from amcsim.specs import Spec, WireSpec
+from amcsim.specs import CellSpec, Spec, WireSpec
 from amcsim.topology.circuit import Topology
 from amcsim.topology.network import Network
 
@@ -77,9 +77,14 @@ class Interior:
 
     def voltages(self, excess: F64) -> F64:
         """Change of the cells' voltages, (cells, k), V, that excess currents through them, (cells, k), A, make."""
+        bl, sl = self.ends(excess)
+        return bl - sl
+
+    def ends(self, excess: F64) -> tuple[F64, F64]:
+        """The same of the bit-lines and of the source-lines at the cells."""
         size, k = self._conductance.shape[0], excess.shape[1]
         if size == 0:
-            return np.zeros_like(excess)
+            return np.zeros_like(excess), np.zeros_like(excess)
         if self._solver is None:
             self._solver = _factored(self._conductance)
         into = np.zeros((size, k))
@@ -87,13 +92,15 @@ class Interior:
             inside = nodes >= 0
             np.add.at(into, nodes[inside], sign * excess[inside])
         change = np.concatenate([self._solver(into), np.zeros((1, k))])  # node -1 does not move
-        moved: F64 = change[self._bl] - change[self._sl]
-        return moved
+        return change[self._bl], change[self._sl]
 
 
 @dataclass(frozen=True)
 class CurvedCells:
-    """Cells that follow I = G V0 sinh(V/V0) in series with an access device; Y holds their slopes at 0 V."""
+    """Cells that follow I = G V0 sinh(V/V0) in series with an access device; Y holds their slopes at 0 V.
+
+    The transistor's own slope by the source-line's voltage, a hundredth of a cell's, is in the currents alone.
+    """
 
     g: F64
     """Device conductances, (cells,), S."""
@@ -104,6 +111,16 @@ class CurvedCells:
     seen: F64
     """Cell voltages per volt at the ports with all cells linear, (cells, n)."""
     interior: Interior
+    lines: F64 | None = None
+    """Source-line voltages at the cells per volt at the ports, (cells, n), where the access device is a transistor of
+    its own curve; None where it is a resistor."""
+    transistor: CellSpec | None = None
+
+    def _currents(self, v: F64, line: F64) -> tuple[F64, F64]:
+        g, v0 = self.g[:, None], self.v0[:, None]
+        if self.transistor is None:
+            return cell_current(v, g, v0, self.series)
+        return transistor_cell_current(v, g, v0, line, self.transistor)
 
     def excess(self, volts: F64) -> tuple[F64, F64]:
         """For port voltages (n, k): currents into the ports beyond Y volts, (n, k), A; slopes beyond g, (cells, k)."""
@@ -114,14 +131,17 @@ class CurvedCells:
 
         The interior moves by wire resistance times excess current, so that the fixed point converges fast.
         """
-        g, v0 = self.g[:, None], self.v0[:, None]
+        g = self.g[:, None]
         linear = g / (1.0 + g * self.series)
+        line = self.lines @ volts if self.lines is not None else np.zeros(())
+        line_at_rest = line
         at_rest: F64 = self.seen @ volts
         v, beyond, slope = at_rest + moved, np.zeros_like(at_rest), np.broadcast_to(linear, at_rest.shape)
         for _ in range(40):
-            current, slope = cell_current(v, g, v0, self.series)
+            current, slope = self._currents(v, line)
             beyond = current - linear * v
-            moved = self.interior.voltages(beyond)
+            bl, sl = self.interior.ends(beyond)
+            moved, line = bl - sl, line_at_rest + sl
             step = float(np.abs(at_rest + moved - v).max(initial=0.0))
             v = at_rest + moved
             if not step > 1e-13:
@@ -164,10 +184,13 @@ def reduce_to_ports(
     r: Realisation,
     on_resistance: float,
     groups: tuple[str, ...] = ("x", "xn", "sl", "q", "in"),
+    *,
+    curved: bool = False,
 ) -> Ports:
     """Y and C of one realisation (unbatched) at the port groups; `in` are the sources' nodes.
 
-    on_resistance: of the access devices, ohm (0 without).
+    on_resistance: of the access devices, ohm (0 without). curved: transistors follow their own curve, of that slope at
+    0 V, and are no resistors; default: resistors.
     """
     number, n_ports, n = _order(_ById(network), groups)
     cells = network.cells
@@ -195,15 +218,17 @@ def reduce_to_ports(
         y = y + coupling.T @ transfer
         half = capacitance[p, i] @ transfer
         c = c + half + half.T + transfer.T @ (capacitance[i, i] @ transfer)
-    if spec.cell.iv == "linear":
+    if spec.cell.iv == "linear" and not curved:
         return Ports(y, c)
     # what every node follows of the ports: ports themselves, internal nodes through the array, ground (-1) nothing
     follows = np.concatenate([np.eye(n_ports), transfer, np.zeros((1, n_ports))])
     inside = [np.where(nodes >= n_ports, nodes - n_ports, -1) for nodes in (bl, sl)]
     interior = Interior(conductance[i, i], *inside)
-    return Ports(
-        y, c, CurvedCells(g, curvature_voltage(spec.cell, g), on_resistance, follows[bl] - follows[sl], interior)
-    )
+    v0 = np.minimum(curvature_voltage(spec.cell, g), _STRAIGHT)
+    cells_seen = follows[bl] - follows[sl]
+    if curved:
+        return Ports(y, c, CurvedCells(g, v0, on_resistance, cells_seen, interior, follows[sl], spec.cell))
+    return Ports(y, c, CurvedCells(g, v0, on_resistance, cells_seen, interior))
 
 
 def reduce_lines(topology: Topology, spec: Spec, r: Realisation, on_resistance: float) -> Ports:
@@ -247,6 +272,8 @@ def _between_ports(network: Network, spec: Spec, r: Realisation, number: I64, n:
 
 
 _Entries = list[tuple[I64, I64, F64]]
+_STRAIGHT = 1e5
+"""V0 of linear cells, V: 1e-12 off at 0.3 V."""
 _DENSE = 300
 """Nodes up to which full matrices are faster than sparse ones."""
 

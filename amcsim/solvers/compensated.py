@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 
 from amcsim._types import F64
-from amcsim.access import cell_current, curvature_voltage, on_resistance
+from amcsim.access import cell_current, curvature_voltage, on_resistance, transistor_cell_current
 from amcsim.mapping import check_matrix, matrix_scale
 from amcsim.solvers.base import Counts, Programmed, Solution, Solver, relative_residual
 from amcsim.specs import Spec
@@ -132,7 +132,10 @@ def _cells(p: F64, spec: Spec, volts: float) -> tuple[F64, F64]:
     v0 = curvature_voltage(cell, device)
     if cell.v0 is None:
         return device / (1.0 + device * series), slope
-    return cell_current(np.full_like(device, volts), device, v0, series)[0] / volts, slope
+    seen = volts * np.array([1.0, -1.0])[:, None, None] * np.ones_like(device)  # the arrays' lines are of both signs
+    if cell.access == "none":
+        return cell_current(seen, device, v0, 0.0)[0] / seen, slope
+    return transistor_cell_current(seen, device, v0, np.zeros(()), cell)[0] / seen, slope
 
 
 def _seen(g: F64, spec: Spec, circuit: str) -> F64:

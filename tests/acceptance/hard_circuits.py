@@ -238,10 +238,10 @@ a pole in the right half-plane there is no answer to compare, and no transient i
 
 {tables}
 
-Outputs stay within `v_read_max` of 0.3 V, or 0.5 V where the swing (0.35 V) is to be met first. Further out the `nodal`
-backend's own model is the limit, not its verdict: it takes access devices as resistors, and with `v_read_max` = 1 V one
-array of sinh cells (condition 20, outputs of 0.8 V) ended 1.06e-3 from its `ok`; `ngspice` had it to 1e-9. The bounds
-above were narrowed, from 2 V and then 1 V, after that array was seen: the zero holds for the set as it is here.
+Outputs stay within `v_read_max` of 0.3 V, or 0.5 V where the swing (0.35 V) is to be met first. The bounds were
+narrowed, from 2 V and then 1 V, after one array of sinh cells (condition 20, outputs of 0.8 V) had ended 1.06e-3 from
+its `ok` on `nodal`, which then took access devices as resistors. Since then they follow their level-3 curve behind sinh
+cells, and behind linear ones where `v_read_max` is above 0.5 V; the zero holds for the set as it is here.
 
 Source: `tests/acceptance/hard_circuits.py`, which writes this page anew:
 `python tests/acceptance/hard_circuits.py {n} docs/hard-circuits.md`.
