@@ -221,8 +221,11 @@ def _summary(job: _Job, rows: _Found, table: Sequence[Limit]) -> Result:
     if table:
         for limit in table:
             head = f"{limit.analysis}."
-            check_unit(limit, {name.removeprefix(head): units[name] for name in names if name.startswith(head)})
-        passed = {row.name: np.array([row.holds(v) for v in columns[row.name]]) for row in table}
+            known = {name.removeprefix(head): units[name] for name in names if name.startswith(head)}
+            if known:  # else no sample has an answer to this analysis, and none passes
+                check_unit(limit, known)
+        none = np.full(len(rows), np.nan)
+        passed = {row.name: np.array([row.holds(v) for v in columns.get(row.name, none)]) for row in table}
         good = int(np.logical_and.reduce(list(passed.values())).sum())
         low, high = yield_interval(good, len(rows))
         measures |= {"yield": Measure(good / len(rows)), "yield_low": Measure(low), "yield_high": Measure(high)}

@@ -89,6 +89,7 @@ def test_samples_without_an_answer_are_counted_and_pass_nothing() -> None:
     singular = np.array([[1.0, 1.0], [1.0, 1.0]])
     found = montecarlo(INV, spec, singular, np.array([0.1, 0.05]), 3, Key(0), table=[Limit("dc", "clips_at", min=0.1)])
     assert found.measures["failed"].value == 3.0
+    assert found.measures["yield"].value == 0.0
 
 
 def test_corners_move_what_they_should() -> None:
