@@ -99,7 +99,9 @@ def kfac_step(known: Assumptions, widths: Sequence[int] = AUTOENCODER) -> Step:
         for n, visits in part.visits.items():
             passes[n] += visits * s.vectors
     passed = {n: p * count for n, count in sorted(passes.items())}
-    refined = 0.0 if p <= 1 else 1.0  # a single pass forms no residual
+    # A pass takes one product with A, which updates the residual, and GCR's inner products and updates of n, about 2 p
+    # on average; a single pass forms no residual.
+    refined = 0.0 if p <= 1 else 1.0
     macs = {
         "off-diagonal products": float(sum(part.products * s.vectors for s, part in parts)),
         "residuals": refined * sum(count * (n * n + 2.0 * n * p) for n, count in passed.items()),
