@@ -246,7 +246,7 @@ def _rates(surrogate: Surrogate, spec: Spec, a: F64, b: F64, key: Key) -> dict[s
     columns = -(-int(_REPEATED_SOLVES * min(share, 1.0)) // len(a))
     vectors = np.moveaxis(key.generator().standard_normal((columns, *b.shape)), 0, -1)
     repeated = fastest(lambda: solve(vectors))
-    tiles = -(-int(_PROGRAMMED * share**4) // len(a))
+    tiles = -(-max(int(_PROGRAMMED * share**4), 1) // len(a))
     many, rhs = np.tile(a, (tiles, 1, 1)), np.tile(b, (tiles, 1))[..., None]
     blocks = [(key.child(k), slice(k, k + _BLOCK)) for k in range(0, len(many), _BLOCK)]
     programmed = fastest(lambda: [program(many[block], draw)(rhs[block]) for draw, block in blocks])

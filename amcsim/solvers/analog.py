@@ -21,7 +21,7 @@ from amcsim.topology.inv import INV
 __all__ = ["AnalogProgrammed", "ArrayProgrammed"]
 
 _NUMBERS = 2**15
-"""Numbers of right-hand sides solved at a time: what is made of them stays in the cache."""
+"""Numbers of right-hand sides solved at a time by `in_pieces`: what is made of them stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ class AnalogProgrammed(ArrayProgrammed):
     def _ranging(self) -> tuple[F64, F64]:
         return matrix_scale(self.a), inverse_for_ranging(self.a)
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether many vectors are solved sooner in pieces: where nothing is done once for all of them."""
+        return False
+
     def inputs(self, v: F64) -> tuple[F64, F64]:
         """See ArrayProgrammed."""
         with np.errstate(over="ignore"):  # where a and 1/b are huge together, x is 0
@@ -89,7 +94,7 @@ class AnalogProgrammed(ArrayProgrammed):
         """
         b = check_rhs(self.a, b)
         step = max(1, _NUMBERS * b.shape[-1] // max(b.size, 1))
-        if b.shape[-1] <= 2 * step:
+        if b.shape[-1] <= 2 * step or not self.in_pieces:
             return self._solved(b)
         pieces = (slice(k, k + step) for k in range(0, b.shape[-1], step))
         return joined([self._solved(np.ascontiguousarray(b[..., piece])) for piece in pieces])

@@ -74,6 +74,7 @@ def test_the_claim_decides_no_sample() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("circuit", "ohm"), [("inv", 1.0), ("inv", 4.0), ("mvm", 1.0), ("mvm", 4.0)])
 def test_at_32_it_is_ngspice(circuit: str, ohm: float) -> None:
     found = held(circuit, 32, ohm, 6).as_dict()
@@ -83,9 +84,10 @@ def test_at_32_it_is_ngspice(circuit: str, ohm: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("circuit", ["inv", "mvm"])
 def test_at_64_it_is_ngspice(circuit: str) -> None:
-    """One circuit: a minute or two in ngspice 39."""
+    """One circuit: minutes in ngspice 39."""
     found = held(circuit, 64, 1.0, 1).as_dict()
     assert found["error_of_error_median"] < 1e-3
     assert found["status_disagreements"] == 0

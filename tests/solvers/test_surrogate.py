@@ -206,7 +206,8 @@ def test_bad_input_is_one_sentence() -> None:
 
 def test_many_vectors_are_solved_in_pieces_and_come_back_whole() -> None:
     """More numbers than are solved at a time: every vector's answer, status and count as if it were alone."""
-    handle = SOLVER.program(mixed(6), Key(9))
+    handle = SOLVER.program(np.stack([spd(5.0, i) for i in range(6)]), Key(9))
+    assert handle.in_pieces
     b = Key(10).generator().standard_normal((6, 4, 5000))
     b[:, :, 17] = 0.0
     found, few = handle.solve(b), handle.solve(b[..., 4990:])
