@@ -58,7 +58,7 @@ def check_beyond(surrogate: Surrogate, campaign: Campaign) -> None:
         if ohm is not None:
             spec = spec.replace(wire={"bl_resistance": ohm, "sl_resistance": ohm})
         for family in families_of(campaign.circuit):
-            key = Key(campaign.seed, (campaign.total, 0, number))
+            key = Key(campaign.seed, (campaign.end, 0, number))
             worst = _off(straight(surrogate, spec), spec, family, m, key)
             if not worst <= BEYOND_TOLERANCE:
                 raise ValueError(

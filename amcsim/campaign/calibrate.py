@@ -90,9 +90,11 @@ def sampled(
         check_scheduler(scheduler)
     version = library_version()
     out.mkdir(parents=True, exist_ok=True)
-    ids = range(campaign.total)
+    ids = campaign.ids
+    earlier = [campaign.with_rounds(campaign.rounds[:k]).sha256 for k in range(len(campaign.rounds))]
     failed: dict[int, str] = {}
-    with Store(out / "samples.sqlite", f"{campaign.sha256} ngspice {version}") as store:
+    name, before = f"{campaign.sha256} ngspice {version}", [f"{sha} ngspice {version}" for sha in earlier]
+    with Store(out / "samples.sqlite", name, before) as store:
         _manifest(campaign, out, command, version, complete=False)
 
         def fail(sample: int, reason: str) -> None:

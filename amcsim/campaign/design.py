@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -19,16 +20,39 @@ from amcsim.specs import Spec, load_spec, preset_names, read_toml, sentence
 from amcsim.streams import Key
 from amcsim.variation import varies
 
-__all__ = ["Campaign", "CampaignError", "load_campaign", "load_recorded"]
+__all__ = ["HELD_OUT_EVERY", "Campaign", "CampaignError", "Round", "load_campaign", "load_recorded"]
 
 LATER = (("programming", "states"), ("programming", "sigma_by_state"), ("converters", "ranging"))
 """Keys of a spec that are younger than the first campaigns."""
+_SOBOL = 2**31 + 3
+"""First number of the path of scrambled sequences; validation has those before."""
 HELD_OUT_EVERY = 4
 """Of each family and size every fourth sample is held out of the fit."""
 
 
 class CampaignError(ValueError):
     """A campaign file that cannot be used: one sentence."""
+
+
+class Round(BaseModel):
+    """Circuits that a campaign has grown by (amcsim.campaign.grow): families in turn, and sizes in turn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    design: Literal["random", "sobol", "adaptive"]
+    """random as the first ones; sobol: matrices and vectors of those in the fit from a low-discrepancy sequence;
+    adaptive: picked among random candidates, all of them in the fit."""
+    candidates: int = Field(ge=1, le=100_000_000)
+    """Sample ids that the round takes."""
+    first: int = Field(0, ge=0)
+    """Point at which its low-discrepancy sequences begin."""
+    picked: tuple[int, ...] | None = None
+    """Candidates that are run, ascending; absent: all."""
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Of the candidates that are run."""
+        return range(self.candidates) if self.picked is None else self.picked
 
 
 class Campaign(BaseModel):
@@ -60,6 +84,8 @@ class Campaign(BaseModel):
     """Largest matrix size that the surrogate may be asked, beyond those fitted; absent: none."""
     wire_resistance: float | None = Field(None, ge=0.0, le=100.0)
     """Largest resistance of a wire's segment that it may be asked, from 0 on, ohm; absent: the spec's alone."""
+    rounds: tuple[Round, ...] = Field((), repr=False)
+    """What it has grown by, in order; `calibrate --grow-to` adds to them, in rounds.json beside the samples."""
     recorded: dict[int, F64] = Field(default_factory=dict, repr=False)
     """Leaf blocks by size, (k, m, m), for the family "recorded"."""
 
@@ -85,7 +111,26 @@ class Campaign(BaseModel):
     @property
     def total(self) -> int:
         """Number of samples."""
-        return sum(self.samples.values())
+        return sum(self.samples.values()) + sum(len(r.numbers) for r in self.rounds)
+
+    @property
+    def end(self) -> int:
+        """First number that is no sample id."""
+        return sum(self.samples.values()) + sum(r.candidates for r in self.rounds)
+
+    @property
+    def ids(self) -> list[int]:
+        """Ids of all samples, ascending."""
+        found, start = list(range(sum(self.samples.values()))), sum(self.samples.values())
+        for r in self.rounds:
+            found += [start + number for number in r.numbers]
+            start += r.candidates
+        return found
+
+    def with_rounds(self, rounds: Sequence[Round]) -> Campaign:
+        """The same with these rounds instead."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return Campaign(**fields | {"rounds": tuple(rounds)})
 
     @cached_property
     def sha256(self) -> str:
@@ -93,6 +138,8 @@ class Campaign(BaseModel):
         said = self.model_dump(exclude={"recorded": True, "spec": {"cell": {"v_disturb"}}})  # neither decides any
         del said["target_median"], said["target_p95"]  # nor do these
         del said["largest_size"], said["wire_resistance"]
+        if not self.rounds:
+            del said["rounds"]
         for section, key in LATER:  # at its default a younger key leaves the hash of older campaigns as it was
             if said["spec"][section][key] == type(getattr(self.spec, section)).model_fields[key].default:
                 del said["spec"][section][key]
@@ -104,23 +151,43 @@ class Campaign(BaseModel):
         return digest.hexdigest()
 
     def locate(self, sample: int) -> tuple[str, int, int]:
-        """(family, size, number within the family) of a sample id."""
-        rest = sample
+        """(family, size, number within the family and, after the first ones, the round) of a sample id."""
+        rest, families = sample, list(self.samples)
         for family, count in self.samples.items():
             if rest < count:
                 return family, self.sizes[rest % len(self.sizes)], rest
             rest -= count
-        raise IndexError(f"sample {sample} is outside 0 to {self.total - 1}")
+        if sample >= self.end:
+            raise IndexError(f"sample {sample} is outside 0 to {self.end - 1}")
+        _, number = self._in_round(sample)
+        number, which = divmod(number, len(families))
+        return families[which], self.sizes[number % len(self.sizes)], number
+
+    def _in_round(self, sample: int) -> tuple[Round | None, int]:
+        """The round of a sample id, None for the first samples, and its number there."""
+        rest = sample - sum(self.samples.values())
+        for r in self.rounds if rest >= 0 else ():
+            if rest < r.candidates:
+                return r, rest
+            rest -= r.candidates
+        return None, sample
 
     def held_out(self, sample: int) -> bool:
         """Whether the fit does not see this sample."""
+        grown, _ = self._in_round(sample)
+        if grown is not None and grown.design == "adaptive":
+            return False
         return self.locate(sample)[2] // len(self.sizes) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
 
     def draw(self, sample: int) -> tuple[F64, F64, Key]:
         """(a, vector, key of the realisation) of a sample: named streams, so any worker draws the same."""
         family, m, number = self.locate(sample)
-        key = Key(self.seed, (sample,))
-        return draw_system(self.circuit, family, m, number // len(self.sizes), key, self.recorded.get(m))
+        key, number, sobol = Key(self.seed, (sample,)), number // len(self.sizes), None
+        grown, _ = self._in_round(sample)
+        if grown is not None and grown.design == "sobol" and not self.held_out(sample):
+            kind = list(self.samples).index(family)
+            sobol = Key(self.seed, (_SOBOL, kind)), grown.first + number - (number + 1) // HELD_OUT_EVERY
+        return draw_system(self.circuit, family, m, number, key, self.recorded.get(m), sobol)
 
 
 def load_recorded(path: Path, sizes: tuple[int, ...]) -> dict[int, F64]:

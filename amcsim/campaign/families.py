@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from amcsim._types import F64
+from amcsim.campaign.sequence import point
 from amcsim.solvers.block_amc import BlockAmc
 from amcsim.solvers.exact import Exact
 from amcsim.streams import Key
@@ -97,12 +98,21 @@ def leaf_blocks(systems: Mapping[str, F64], m: int) -> F64:
     return scaled
 
 
-def draw_matrix(family: str, m: int, key: Key, recorded: F64 | None, n: int | None = None) -> F64:
-    """One matrix of the named family, (m, n), square without n.
+def dimension(family: str, m: int, n: int) -> int:
+    """Numbers that a matrix (m, n) of the family is made of."""
+    return {"wishart": 4 * m * m, "ill_conditioned": m * m + 1, "sparse": 2 * m * n + 1, "recorded": 1}.get(
+        family, m * n
+    )
+
+
+def draw_matrix(
+    family: str, m: int, key: Key, recorded: F64 | None, n: int | None = None, rng: np.random.Generator | None = None
+) -> F64:
+    """One matrix of the named family, (m, n), square without n; `rng` in the place of the key's generator.
 
     "recorded" picks a block of `recorded`, (k, m, m), and cuts its corner out where the matrix is smaller.
     """
-    rng, columns = key.generator(), m if n is None else n
+    rng, columns = key.generator() if rng is None else rng, m if n is None else n
     if family == "recorded":
         if recorded is None:
             raise ValueError('the family "recorded" needs recorded systems')
@@ -111,13 +121,21 @@ def draw_matrix(family: str, m: int, key: Key, recorded: F64 | None, n: int | No
     return FAMILIES[family](m, rng) if family in FAMILIES else PRODUCT_FAMILIES[family](m, columns, rng)
 
 
-def draw_system(circuit: str, family: str, m: int, number: int, key: Key, recorded: F64 | None) -> tuple[F64, F64, Key]:
+def draw_system(
+    circuit: str, family: str, m: int, number: int, key: Key, recorded: F64 | None, sobol: tuple[Key, int] | None = None
+) -> tuple[F64, F64, Key]:
     """The `number`-th system of a family: (a, vector, key of the realisation), from named streams below `key`.
 
+    With `sobol`, a key and an index, matrix and vector are that point of a low-discrepancy sequence.
     INV: a (m, m). MVM: each RECTANGULAR_EVERY-th has sides of 1/4 to 4/4 m (rounded up), the others are (m, m).
     """
     rows = columns = m
     if circuit == "mvm" and number % RECTANGULAR_EVERY == RECTANGULAR_EVERY - 1:
         rows, columns = (-(-m * quarters // 4) for quarters in key.child(3).generator().integers(1, 5, 2).tolist())
+    if sobol is not None:
+        of_family = sobol[0].child(rows, columns)
+        drawn = point(dimension(family, rows, columns) + columns, of_family, sobol[1])
+        a = draw_matrix(family, rows, key.child(0), recorded, columns, drawn.generator)
+        return a, drawn.standard_normal(columns), key.child(2)
     a = draw_matrix(family, rows, key.child(0), recorded, columns)
     return a, key.child(1).generator().standard_normal(columns), key.child(2)

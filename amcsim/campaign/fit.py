@@ -22,10 +22,20 @@ from amcsim.solvers.arrays import surrogate_array
 from amcsim.specs import Spec
 from amcsim.status import Status
 from amcsim.streams import Key
-from amcsim.surrogate.confidence import fit_confidence
+from amcsim.surrogate.confidence import FEATURES, Confidence, fit_confidence
 from amcsim.surrogate.model import CellLaw, Domain, Figures, Surrogate, fit_cell_law
 
-__all__ = ["FitBelowTargetError", "answers", "fit", "measure_amplifier", "measure_cell", "usable"]
+__all__ = [
+    "FitBelowTargetError",
+    "answers",
+    "confidence",
+    "fit",
+    "measure_amplifier",
+    "measure_cell",
+    "missed",
+    "parameters",
+    "usable",
+]
 
 
 class FitBelowTargetError(ValueError):
@@ -124,8 +134,10 @@ def answers(surrogate: Surrogate, spec: Spec, samples: Samples) -> tuple[F64, I6
     return x[..., 0], status[:, 0]
 
 
-def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_version: str) -> Surrogate:
-    """Fit on the samples that are not held out; figures are of those that are. `samples` by matrix shape."""
+def parameters(
+    campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_version: str
+) -> tuple[Surrogate, float]:
+    """What `fit` finds, without verdict and figures, and the root mean square of the cell law's relative residual."""
     spec = campaign.spec
     g, v, current = measure_cell(spec, campaign.sweep_conductances, campaign.sweep_voltages)
     bend = curvature_voltage(spec.cell, g) if spec.cell.iv == "sinh" else None
@@ -151,23 +163,30 @@ def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_ver
         ngspice_version=ngspice_version,
         campaign_sha256=campaign.sha256,
     )
-    held = {m: np.array([campaign.held_out(int(i)) for i in s.ids]) for m, s in samples.items()}
+    held = {m: _held_out(campaign, s) for m, s in samples.items()}
     seen = [s.take(~held[m] & usable(s)) for m, s in samples.items()]
-    fitted = _refine(start, [s for s in seen if s.ids.size])
+    return _refine(start, [s for s in seen if s.ids.size]), rms
+
+
+def _held_out(campaign: Campaign, samples: Samples) -> Bool:
+    """(n,)"""
+    return np.array([campaign.held_out(int(i)) for i in samples.ids])
+
+
+def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_version: str) -> Surrogate:
+    """Fit on the samples that are not held out; figures are of those that are. `samples` by matrix shape."""
+    spec = campaign.spec
+    fitted, rms = parameters(campaign, samples, ngspice_version)
     # curved cells' poles move with the answer: there every array takes the full verdict
     checked, agree = _check_fast_verdict(fitted, campaign) if fitted.fast_verdict else (0, False)
     fitted = fitted.model_copy(update={"fast_verdict": agree})
     check_beyond(fitted, campaign)
-    kept = [s.take(held[m] & usable(s)) for m, s in samples.items()]
-    errors, relative, known, volts = [], [], [], []
+    kept = [s.take(_held_out(campaign, s) & usable(s)) for s in samples.values()]
+    errors, relative = [], []
     for s in (s for s in kept if s.ids.size):
-        array, inputs = surrogate_array(fitted, spec, s.a, s.realisation), s.volts[..., None]
-        answer = array.answer(inputs)[0]
-        x = answer[..., 0]
+        x, _ = answers(fitted, spec, s)
         errors.append(error_of_error(x, s.x, s.linear_answer(spec)))
         relative.append(relative_distance(x, s.x))
-        known.append(array.features(inputs, answer)[:, 0])
-        volts.append(np.linalg.norm(x - s.x, axis=1))
     every = np.concatenate(errors) if errors else np.zeros(0)
     if not every.size:
         raise ValueError("no held-out circuit of the campaign has an answer: nothing vouches for the fit")
@@ -180,14 +199,27 @@ def fit(campaign: Campaign, samples: dict[tuple[int, int], Samples], ngspice_ver
         certificates_checked=checked,
         **timing_figures(timing_errors(fitted, spec, s) for s in kept),
     )
-    answered = np.isfinite(features := np.concatenate(known)).all(axis=1) & np.isfinite(off := np.concatenate(volts))
     return fitted.model_copy(
         update={
             "figures": figures,
-            "confidence": fit_confidence(features[answered], off[answered]) if answered.any() else None,
+            "confidence": confidence(fitted, campaign, samples),
             "valid": not missed(campaign, figures),
         }
     )
+
+
+def confidence(surrogate: Surrogate, campaign: Campaign, samples: dict[tuple[int, int], Samples]) -> Confidence | None:
+    """How far answers of `surrogate` may be off, from the held-out samples; None where none of them has an answer."""
+    known, off = [np.zeros((0, len(FEATURES)))], [np.zeros(0)]
+    for s in (s.take(_held_out(campaign, s) & usable(s)) for s in samples.values()):
+        if s.ids.size:
+            array, volts = surrogate_array(surrogate, campaign.spec, s.a, s.realisation), s.volts[..., None]
+            x = array.array.answers(volts)
+            known.append(array.features(volts, x)[:, 0])
+            off.append(np.linalg.norm(x[..., 0] - s.x, axis=1))
+    features, distance = np.concatenate(known), np.concatenate(off)
+    answered = np.isfinite(features).all(axis=1) & np.isfinite(distance)
+    return fit_confidence(features[answered], distance[answered]) if answered.any() else None
 
 
 def missed(campaign: Campaign, figures: Figures) -> str:
@@ -231,7 +263,7 @@ def _check_fast_verdict(surrogate: Surrogate, campaign: Campaign) -> tuple[int, 
     spec, checked, agree = campaign.spec, 0, True
     for family in (*campaign.samples, _TURNING):
         for m in campaign.sizes:
-            key = Key(campaign.seed, (campaign.total, m))
+            key = Key(campaign.seed, (campaign.end, m))
             count = _VERDICT_CIRCUITS if m <= 8 else 40
             if family == _TURNING:
                 rng = key.child(3).generator()

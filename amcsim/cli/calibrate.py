@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +27,13 @@ def calibrate(
         str | None,
         typer.Option(metavar="ADDRESS", help="Run on this Dask scheduler's workers instead (tcp://HOST:8786)."),
     ] = None,
+    grow_to: Annotated[
+        int | None,
+        typer.Option("--grow-to", min=1, help="Add circuits until there are so many; those that are there stay."),
+    ] = None,
+    design: Annotated[
+        str, typer.Option(metavar="random|sobol|adaptive", help="Which circuits --grow-to adds.")
+    ] = "adaptive",
     save_invalid: Annotated[
         bool, typer.Option("--save-invalid", help="Save a fit that misses the campaign's targets, marked invalid.")
     ] = False,
@@ -35,14 +42,16 @@ def calibrate(
     """Fit a surrogate to a campaign in ngspice.
 
     Leaves surrogate.json, dataset.nc, samples.sqlite (every solved circuit), manifest.json and report.html, a page
-    on circuits, fit and held-out errors, in the folder. A fit whose held-out error is above the campaign's targets is
-    not saved.
+    on circuits, fit and held-out errors, in the folder. --grow-to adds to a campaign that is done, or under way. A fit
+    whose held-out error is above the campaign's targets is not saved.
     """
     import shlex
     import sys
 
     from amcsim.campaign.calibrate import calibrate as run
     from amcsim.campaign.design import load_campaign
+    from amcsim.campaign.grow import grow_to as grow
+    from amcsim.campaign.grow import grown
     from amcsim.cli._input import check_folder
     from amcsim.cli._output import number, print_json, print_lines
     from amcsim.report.calibration import write_report
@@ -52,13 +61,17 @@ def calibrate(
     plan = load_campaign(campaign)
     if scheduler is not None and workers is not None:
         raise ValueError("--workers and --scheduler exclude each other: a scheduler has its own workers")
+    where: dict[str, Any] = {"workers": workers or default_workers(), "scheduler": scheduler}
+    where["command"] = shlex.join(sys.argv)
+    if grow_to is None:
+        plan = grown(plan, out)
+    else:
+        plan = grow(plan, out, grow_to, design, say=lambda sentence: typer.echo(sentence, err=True), **where)
     with progress(plan.total, "circuits") as advance:
         done = run(
             plan,
             out,
-            workers=workers or default_workers(),
-            scheduler=scheduler,
-            command=shlex.join(sys.argv),
+            **where,
             save_invalid=save_invalid,
             progress=advance,
             say=lambda sentence: typer.echo(sentence, err=True),

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn, Self
 
@@ -46,21 +46,22 @@ class Store:
     """Samples by number, each a set of named arrays, in the SQLite file at `path`, made where there is none.
 
     `campaign` names what the samples belong to, for example the hash of the campaign file; a store of another one is
-    refused. While a process has the store open, no other process can open it.
+    refused, but for one of `earlier`, from which this campaign has grown: it is renamed.
+    While a process has the store open, no other process can open it.
     Raises StoreError: another campaign, in use, not a store, damaged, no such folder, no permission.
     """
 
-    def __init__(self, path: str | os.PathLike[str], campaign: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], campaign: str, earlier: Collection[str] = ()) -> None:
         self._path = os.fspath(path)
         with self._sentences():
             self._db = sqlite3.connect(self._path, isolation_level=None, timeout=0.5)
         try:
-            self._open(campaign)
+            self._open(campaign, earlier)
         except BaseException:
             self._db.close()
             raise
 
-    def _open(self, campaign: str) -> None:
+    def _open(self, campaign: str, earlier: Collection[str]) -> None:
         with self._sentences():
             # Exclusive from the first access: no second writer, and no shared memory, which network disks lack.
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -82,6 +83,8 @@ class Store:
                 self._db.execute("INSERT INTO meta VALUES ('campaign', ?)", (campaign,))
                 self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            for name in earlier:
+                self._db.execute("UPDATE meta SET value = ? WHERE key = 'campaign' AND value = ?", (campaign, name))
             self._db.execute("COMMIT")
             row = self._db.execute("SELECT value FROM meta WHERE key = 'campaign'").fetchone()
         if row is None or row[0] != campaign:

@@ -4,9 +4,9 @@ On held-out circuits ln ||x - x_ngspice|| (V) is regressed on what is known of a
 circuit's own error ||x - x_lin||, of the answer, the array's gain, the headroom, the size. The bound is the prediction
 plus a margin, the quantile of the leave-one-out residuals that conformal prediction takes, ceil((n + 1) level) of n
 (Vovk et al., Algorithmic Learning in a Random World, 2005): so a share `level` of circuits of the campaign's kind lies
-within it. Norms of few outputs scatter more: residuals are scaled by a power of the size, so that the share holds at
-each. An answer farther from the held-out ones (Mahalanobis distance) than any of them has its margin widened in
-proportion.
+within it, and somewhat more, as it is taken a standard error higher. Norms of few outputs scatter more: residuals are
+scaled by a power of the size, and the largest of all sizes' quantiles counts. An answer farther from the held-out ones
+(Mahalanobis distance) than any of them has its margin widened in proportion.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _PRIOR = np.array([0.5, 0.5, 0.0, 0.0, 0.0])
 """Exponents that few circuits leave as they are: an error in proportion to the answer's and the circuit's own."""
 _RIDGE = 1.0
 """Weight of the prior, in circuits whose features are one standard deviation off."""
+_GROUP = 100
+"""Held-out circuits of one size from which on that size has a say of its own in the margin."""
 _LEAST = 1e-15
 """V; rounding, below which no error is."""
 
@@ -36,7 +38,7 @@ class Confidence(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     level: float = Field(gt=0.0, lt=1.0)
-    """Share of circuits of the campaign's kind whose error lies within the bound."""
+    """Share of circuits of the campaign's kind, at least, whose error lies within the bound."""
     samples: int = Field(ge=1)
     """Held-out circuits that calibrated it."""
     conservative: bool
@@ -56,12 +58,18 @@ class Confidence(BaseModel):
     farthest: float = Field(gt=0.0)
     """Largest distance of a held-out circuit from the centre, in standard deviations."""
 
+    def expected(self, known: F64) -> F64:
+        """Predicted ||x - x_ngspice||, V, for features (..., 5), without margin: (...)."""
+        off = known - np.array(self.centre)
+        found: F64 = np.exp(np.minimum(self.intercept + off @ np.array(self.exponents), 700.0))
+        return found
+
     def bound(self, known: F64) -> F64:
         """Bound on ||x - x_ngspice||, V, for features (..., 5): (...)."""
         off = known - np.array(self.centre)
         distance = np.linalg.norm(off @ np.array(self.axes).T, axis=-1)
         margin = self.margin * np.maximum(1.0, distance / self.farthest) * np.exp(self.narrowing * off[..., -1])
-        found: F64 = np.exp(np.minimum(self.intercept + off @ np.array(self.exponents) + margin, 700.0))
+        found: F64 = self.expected(known) * np.exp(np.minimum(margin, 300.0))
         return found
 
 
@@ -84,6 +92,13 @@ def features(x: F64, linear: F64, volts: F64, gain: F64, on_cells: bool) -> F64:
     return found
 
 
+def _quantile(residuals: F64, level: float) -> float:
+    """The conformal quantile, one standard error of its rank higher: rather more than `level` than less."""
+    n = residuals.size
+    rank = math.ceil((n + 1) * level + math.sqrt(n * level * (1.0 - level)))
+    return float(np.sort(residuals)[min(rank, n) - 1])
+
+
 def fit_confidence(known: F64, errors: F64, level: float = 0.95) -> Confidence:
     """Calibrate on held-out features (n, 5) and errors ||x - x_ngspice|| (n,), V."""
     n, count = known.shape
@@ -101,10 +116,13 @@ def fit_confidence(known: F64, errors: F64, level: float = 0.95) -> Confidence:
     residuals = (beyond - design @ weights) / np.maximum(1.0 - leverage, 0.05)
     size, width = off[:, -1], np.log(np.abs(residuals) + 1e-3)
     narrowing = float(np.clip(size @ (width - width.mean()) / (size @ size + _RIDGE), -1.0, 0.0))
-    residuals = np.sort(residuals * np.exp(-narrowing * size))
-    rank = math.ceil((n + 1) * level)
-    few = rank > n
-    margin = float(residuals[-1] + 2.0 * max(residuals.std(), 1.0)) if few else float(residuals[rank - 1])
+    residuals = residuals * np.exp(-narrowing * size)
+    few = math.ceil((n + 1) * level) > n
+    sizes = [residuals[known[:, -1] == one] for one in np.unique(known[:, -1])]
+    groups = [residuals, *(group for group in sizes if group.size >= _GROUP)]
+    margin = max(_quantile(group, level) for group in groups)
+    if few:
+        margin = float(residuals.max() + 2.0 * max(residuals.std(), 1.0))
     # directions in which held-out circuits do not differ count with a hundredth: leaving them is far
     values, vectors = np.linalg.eigh(np.cov(off.T).reshape(count, count) if n > 1 else np.zeros((count, count)))
     axes = (vectors / np.sqrt(np.maximum(values, 1e-4))).T

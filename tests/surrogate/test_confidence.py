@@ -27,15 +27,15 @@ def population(n: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_stated_share_of_fresh_circuits_lies_within_and_at_every_size() -> None:
-    """Of 600 that calibrate it the quantile is known to 0.9 %; of 20,000 fresh ones the share to 0.2 %."""
+    """Of 200 of a size the quantile is known to 1.5 %, and taken that much higher; of 20,000 the share to 0.2 %."""
     bound = fit_confidence(*population(600, Key(1)))
     known, errors = population(20_000, Key(2))
     inside = errors <= bound.bound(known)
-    assert 0.93 <= inside.mean() <= 0.97
+    assert 0.94 <= inside.mean() <= 0.99
     for size in (4.0, 8.0, 16.0):
-        assert 0.92 <= inside[np.isclose(known[:, 4], np.log(size))].mean() <= 0.98
+        assert 0.93 <= inside[np.isclose(known[:, 4], np.log(size))].mean() < 1.0
     assert not bound.conservative
-    assert np.median(bound.bound(known) / errors) < 3.0  # not by being useless: the law's own spread is exp(1.65 * 0.5)
+    assert np.median(bound.bound(known) / errors) < 4.0  # not by being useless: the law's own 95 % is 2.3
 
 
 @pytest.mark.parametrize("n", [1, 3, 10, 18])
