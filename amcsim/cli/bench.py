@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from amcsim.cli._app import Json, command
+from amcsim.cli.solve import Backend
 
 __all__ = ["register"]
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     command(group, "montecarlo")(montecarlo)
     command(group, "inv")(inv)
     command(group, "inv-size")(inv_size)
+    command(group, "kfac")(kfac)
     command(group, "all")(everything)
     app.add_typer(group)
 
@@ -147,6 +149,46 @@ def inv_size(
     if max(sizes) > LARGEST:
         raise ValueError(f"--size {max(sizes)} is no size of INV circuits: 2 to {LARGEST}")
     _finish({"inv-size": [asdict(compare(n, peers=peers)) for n in sizes]}, out, as_json)
+
+
+def kfac(
+    solver: Annotated[Backend, typer.Option(help="Arrays under BlockAMC and HP-INV.")] = "surrogate",
+    spec: Annotated[
+        str | None, typer.Option(help="Spec file or preset (default: pku_350nm with 0.3 ohm a cell and +-2 uS).")
+    ] = None,
+    leaf: Annotated[int, typer.Option(min=2, max=256, help="Rows of the largest array.")] = 128,
+    passes: Annotated[int | None, typer.Option(min=1, help="Cut HP-INV to so many passes (default: 24 bits).")] = None,
+    steps: Annotated[int, typer.Option(min=2, help="Steps of each; the first refreshes the inverses.")] = 3,
+    out: _Out = None,
+    as_json: Json = False,
+) -> None:
+    """What a K-FAC step on the autoencoder 784-1000-500-250-30 takes through arrays, and digitally; batch 1000."""
+    from amcsim.solvers.stack import large_arrays
+    from amcsim.specs import load_spec
+    from amcsim.streams import Key
+    from amcsim.studies.kfac_speed import INTERVAL, compare, onchip
+    from amcsim.training.images import curves
+
+    _check(out)
+    arrays = large_arrays(solver, load_spec(spec) if spec else onchip(), size=leaf, passes=passes)
+    digital, analog = compare(arrays, curves(Key(0), train=1000 * min(steps, 4), test=1), steps=steps)
+    rows = [
+        {
+            "systems": name,
+            "passes_s": found.passes_s,
+            "update_s": found.update_s,
+            "refresh_s": found.refresh_s,
+            "step_s": found.step_s(INTERVAL),
+            "update_ratio": found.update_s / digital.update_s,
+            "step_ratio": found.step_s(INTERVAL) / digital.step_s(INTERVAL),
+            "array_programmings": found.counts.array_programmings,
+            "passes_a_vector": found.counts.analog_solves / (found.counts.high_precision_vectors or 1),
+            "digital_fallbacks": found.counts.digital_fallbacks,
+            "drift": found.drift,
+        }
+        for name, found in (("digital", digital), (solver, analog))
+    ]
+    _finish({"kfac": rows}, out, as_json)
 
 
 def everything(
