@@ -33,6 +33,7 @@ def lines_by_panel(
         if ax is not axes[0]:
             ax.sharex(axes[0])
             ax.sharey(axes[0])
+    axes[0].autoscale()  # over all panels: sharing alone takes the first one's limits
     axes[0].set_ylabel(y_label)
     axes[0].legend()
     return fig

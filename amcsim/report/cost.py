@@ -55,7 +55,8 @@ def cost_page(result: dict[str, Any]) -> str:
 
 def _verdict(result: dict[str, Any]) -> list[str]:
     """Plain words on both papers' ratios."""
-    one, stamp = result["table_one"], result["stamp"]
+    one, stamp, known = result["table_one"], result["stamp"], result["assumptions"]
+    at, implied = stamp["ours"], stamp["at_implied_epochs"]
     ours, theirs = one["rows"]["ours"], one["rows"]["Zhang et al."]
     alone, without = one["rows"]["ours, arrays and converters alone"], one["rows"]["the same arithmetic without arrays"]
     mac = one["mac_energy"]
@@ -72,7 +73,8 @@ def _verdict(result: dict[str, Any]) -> list[str]:
         f"The arrays and their converters alone would do {number(alone['efficiency_ratio'])} times. What costs is "
         f"digital: {number(mac['macs_per_operation'])} multiply-adds for each operation counted, in the residuals of "
         "HP-INV and the off-diagonal products of BlockAMC. The published efficiency would take multiply-adds of "
-        f"{need} (assumed {quantity(mac['assumed'], 'J', 3)}), or a single pass without a residual.",
+        f"{need} (assumed {quantity(mac['assumed'], 'J', 3)}), or a single pass without a residual: "
+        "with 8-bit cells letters train by it as quickly as by exact solves (`amcsim reproduce stamp`).",
         f"The same arithmetic without arrays, inverses formed every T steps, does "
         f"{number(without['efficiency_ratio'])} times the ASIC's efficiency: at T = 20 inversions are "
         f"{percent(_share(one), 2)} of the operations, so there is little for arrays to save.",
@@ -80,6 +82,12 @@ def _verdict(result: dict[str, Any]) -> list[str]:
         f"{percent(stamp['published']['epoch_ratio'] - 1)} longer, says that first order needs "
         f"{number(stamp['implied']['epochs_ratio'])} times the epochs; 55.7 % fewer writes by fewer epochs alone say "
         f"{number(stamp['implied']['epochs_ratio_of_writes_alone'])} times. One mean cannot be both.",
+        f"On the autoencoder, with {number(known['stamp.epochs_ratio']['value'])} times fewer epochs (measured on "
+        f"letters), this model has {number(at['over_reram'])} times over first order on ReRAM and "
+        f"{number(at['over_gpu'])} over a GPU; with {number(stamp['implied']['epochs_ratio'])} times fewer, "
+        f"{number(implied['over_reram'])} and {number(implied['over_gpu'])}. An epoch is {number(at['epoch_ratio'])} "
+        "times as long: for each row and column of every gradient INV crossbars solve at every step, as long as a "
+        "batch takes the others; beside convolutions, with thousands of locations an image, that would be little.",
     ]
 
 

@@ -188,7 +188,14 @@ def _stamp_training(part: dict[str, Any]) -> list[str]:
         + [number(r[k]) for k in ("weights_over_first", "matrices_over_first", "all_over_first")]
         for r in part["writes"]
     ]
+    kept = [(r["name"], r["all_over_first"]) for r in part["writes"][1:] if r["all_over_first"] is not None]
+    said = ", ".join(f"{percent(1 - ratio)} fewer with {name}" for name, ratio in kept) or "no run reached 100 %"
     return [
+        paragraph(
+            f"Cells written up to 100 %, weights and matrices together, against SGD with momentum: {said}; STAMP says "
+            f"{percent(1 - part['published_writes'])} fewer. Weights are written as often as there are steps, matrices "
+            "as often as T says: fewer epochs make for fewer writes, and T = 1 gives much of that back."
+        ),
         table(
             [
                 "settings",

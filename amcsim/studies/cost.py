@@ -72,6 +72,7 @@ def study(
         "published": stamp.PUBLISHED,
         "implied": stamp.implied(),
         "ours": stamp.stamp_figures(known),
+        "at_implied_epochs": _stamp_figures(known.with_value("stamp.epochs_ratio", stamp.implied()["epochs_ratio"])),
         "sensitivity": moved,
         "needed": _needed(_stamp_figures, known, moved, stamp.PUBLISHED),
         "writes": _writes(known),
