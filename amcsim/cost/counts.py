@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from amcsim.solvers.block_amc import paper_split
 
-__all__ = ["AUTOENCODER", "Partition", "System", "partition", "systems_of"]
+__all__ = ["AUTOENCODER", "Partition", "System", "partition", "systems_of", "systems_of_layers"]
 
 AUTOENCODER = (784, 1000, 500, 250, 30, 250, 500, 1000, 784)
 """Widths of the MNIST autoencoder of Goldfarb et al., NeurIPS 2020."""
@@ -69,7 +69,12 @@ def systems_of(widths: Sequence[int]) -> tuple[System, ...]:
 
     A layer from a to g units: A (a, a) with the g rows of dW, then G (g, g) with its a columns and the bias.
     """
+    return systems_of_layers(list(pairwise(widths)))
+
+
+def systems_of_layers(layers: Sequence[tuple[int, int]]) -> tuple[System, ...]:
+    """The same for layers of a inputs and g outputs; a convolution's a is its kernel's area times its channels."""
     found = []
-    for k, (a, g) in enumerate(pairwise(widths)):
+    for k, (a, g) in enumerate(layers):
         found += [System(f"A{k}", a, g), System(f"G{k}", g, a + 1)]
     return tuple(found)

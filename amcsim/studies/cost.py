@@ -7,6 +7,7 @@ circuits and written cells (studies.cost_circuits), and passes and counts by run
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def study(
         "implied": stamp.implied(),
         "ours": stamp.stamp_figures(known),
         "at_implied_epochs": _stamp_figures(known.with_value("stamp.epochs_ratio", stamp.implied()["epochs_ratio"])),
+        "networks": _networks(known),
         "sensitivity": moved,
         "needed": _needed(_stamp_figures, known, moved, stamp.PUBLISHED),
         "writes": _writes(known),
@@ -171,10 +173,25 @@ def _unit_costs(known: Assumptions) -> list[dict[str, Any]]:
     return rows
 
 
+def _networks(known: Assumptions) -> list[dict[str, Any]]:
+    """The machine's figures on networks without and with many locations an image."""
+    asked = (
+        ("autoencoder", stamp.AUTOENCODER_LAYERS, 1),
+        ("VGG-13, 32x32 images", stamp.VGG13, 1),
+        ("VGG-13, early layers 16 times", stamp.VGG13, 16),
+        ("VGG-13, early layers 64 times", stamp.VGG13, 64),
+    )
+    return [
+        {"network": name, **stamp.stamp_figures(known.with_value("stamp.copies", float(copies)), network)}
+        for name, network, copies in asked
+    ]
+
+
 def _writes(known: Assumptions) -> list[dict[str, Any]]:
     """Cells written over those of first-order training, by definition, and the epochs' ratio that 55.7 % would take."""
     slices = known["stamp.soi_slices"], known["stamp.weight_slices"]
     leaf, r = int(known["stamp.crossbar"]), known["stamp.epochs_ratio"]
+    layers = list(pairwise(AUTOENCODER))
     rows = []
     for name, period, tile in (
         ("weights alone", np.inf, 0),
@@ -183,7 +200,7 @@ def _writes(known: Assumptions) -> list[dict[str, Any]]:
         ("weights, and BlockAMC's tiles every step", 1.0, leaf),
         ("weights, and BlockAMC's tiles every 20 steps", 20.0, leaf),
     ):
-        ratio = stamp.write_ratio(AUTOENCODER, 1.0, period, *slices, leaf=tile)
+        ratio = stamp.write_ratio(layers, 1.0, period, *slices, leaf=tile)
         needed = ratio / stamp.PUBLISHED["write_ratio"]
         rows.append(
             {"definition": name, "an_epoch": ratio, "training": ratio / r, "epochs_ratio_for_published": needed}

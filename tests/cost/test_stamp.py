@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amcsim.cost.assumptions import load_assumptions
-from amcsim.cost.stamp import implied, stamp_figures, write_ratio
+from amcsim.cost.stamp import VGG13, implied, stamp_figures, write_ratio
 
 
 def test_published_speed_up_and_writes_ask_for_different_epochs() -> None:
@@ -17,9 +17,9 @@ def test_published_speed_up_and_writes_ask_for_different_epochs() -> None:
 
 def test_writes_of_one_layer_by_hand() -> None:
     # 2x3 weights; A 2x2 and G 3x3 every second step: (6 + 13/2) / 6 an epoch
-    assert write_ratio((2, 3), 1.0, 2.0, 1.0, 1.0) == pytest.approx(12.5 / 6)
-    assert write_ratio((2, 3), 5.0, 2.0, 1.0, 1.0) == pytest.approx(12.5 / 6 / 5)
-    assert write_ratio((2, 3), 1.0, 2.0, 2.0, 1.0) == pytest.approx(19 / 6)
+    assert write_ratio([(2, 3)], 1.0, 2.0, 1.0, 1.0) == pytest.approx(12.5 / 6)
+    assert write_ratio([(2, 3)], 5.0, 2.0, 1.0, 1.0) == pytest.approx(12.5 / 6 / 5)
+    assert write_ratio([(2, 3)], 1.0, 2.0, 2.0, 1.0) == pytest.approx(19 / 6)
 
 
 def test_speed_up_is_the_epochs_ratio_over_the_epochs_length() -> None:
@@ -30,3 +30,13 @@ def test_speed_up_is_the_epochs_ratio_over_the_epochs_length() -> None:
     faster = stamp_figures(known.with_value("stamp.vmm_per_inv", 1.0))
     assert faster["inv_copies"] > found["inv_copies"]
     assert faster["epoch_ratio"] < found["epoch_ratio"]
+
+
+def test_many_locations_an_image_hide_the_solves() -> None:
+    known = load_assumptions()
+    dense, plain = stamp_figures(known), stamp_figures(known, VGG13)
+    copied = stamp_figures(known.with_value("stamp.copies", 64.0), VGG13)
+    assert plain["epoch_ratio"] < copied["epoch_ratio"] < dense["epoch_ratio"]
+    # 1024 locations of 128 images, 16 cycles each, and a few vectors to fill the pipeline
+    assert plain["first_step"] == pytest.approx(1024 * 128 * 16 * 100e-9, rel=0.01)
+    assert copied["first_order_over_gpu"] > 50 * plain["first_order_over_gpu"]
