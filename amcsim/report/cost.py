@@ -87,9 +87,9 @@ def _verdict(result: dict[str, Any]) -> list[str]:
         f"{number(at['over_gpu'])} over a GPU; with {number(stamp['implied']['epochs_ratio'])} times fewer, "
         f"{number(implied['over_reram'])} and {number(implied['over_gpu'])}. An epoch is {number(at['epoch_ratio'])} "
         "times as long: for each row and column of every gradient INV crossbars solve at every step, nearly as long as "
-        f"a batch takes the others. Convolutions hide it: VGG-13's epochs are {number(vgg['epoch_ratio'])} times as long "
-        f"with early layers copied 64 times, first order then {number(vgg['first_order_over_gpu'])} times ahead of the "
-        "GPU. What then decides is the epochs' ratio.",
+        f"a batch takes the others. Convolutions hide it: VGG-13's epochs are {number(vgg['epoch_ratio'])} times as "
+        f"long with early layers copied 64 times, first order then {number(vgg['first_order_over_gpu'])} times ahead "
+        "of the GPU. What then decides is the epochs' ratio.",
     ]
 
 
