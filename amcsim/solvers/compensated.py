@@ -141,7 +141,7 @@ def _cells(p: F64, spec: Spec, volts: float) -> tuple[F64, F64]:
 def _seen(g: F64, spec: Spec, circuit: str) -> F64:
     """The matrix, (N, m, n), in units of g_unit, that the circuit of cells g, (N, 2, m, n), S, realises."""
     m, n = g.shape[-2:]
-    currents = transfer(spec, g) / spec.g_unit
+    currents = transfer(spec, g, exact=True) / spec.g_unit
     positive, negative = currents[..., :n], currents[..., n : 2 * n]
     if spec.opamp.model == "ideal":
         return positive - negative

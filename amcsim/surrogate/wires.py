@@ -37,17 +37,18 @@ _LEAST = 16
 """Arrays handled at a time, at least: R_w itself is read once for all of them."""
 
 
-def transfer(spec: Spec, g: F64) -> F64:
+def transfer(spec: Spec, g: F64, *, exact: bool = False) -> F64:
     """Currents out of the summing nodes' wires per volt, (N, m, 2n + m), S: on the n bit-lines of G+, of G-, and (with
     the opposite sign: current into the array) on the m summing nodes; input and feedback resistors are left out.
 
     g: conductances of the cells, access devices included, (N, 2, m, n), S. The result is laid out in memory with N
-    last, (m, 2n + m, N), and quickest where g is, too (amcsim.small_matrices.batch_last).
+    last, (m, 2n + m, N), and quickest where g is, too (amcsim.small_matrices.batch_last). `exact` eliminates the wires
+    of small arrays, too: to rounding, not to 1e-7.
     """
     count, _, m, n = g.shape
     cells, wire = 2 * m * n, spec.wire
     wired = wire.bl_resistance > 0 or wire.sl_resistance > 0
-    if wired and cells > _MANY:
+    if wired and (exact or cells > _MANY):
         return np.stack([_eliminated(spec, one) for one in g])
     series = _series(m, n, wire.layout, wire.bl_resistance, wire.sl_resistance)
     # by powers of two of what cells may have: an array's answer must not depend on those beside it
