@@ -34,7 +34,7 @@ def test_every_backend_multiplies_the_same_drawn_circuit(amcsim: Amcsim, product
     }
     for backend, result in said.items():
         keys = ["x", "x_exact", "relative_error", "status", "reason", "disturbed", "backend", "elapsed_s"]
-        assert list(result) == keys + ["error_bound"] * (backend == "surrogate")
+        assert list(result) == keys + ["error_bound", "confidence"] * (backend == "surrogate")
         assert (result["status"], result["reason"], result["backend"]) == ("ok", "", backend)
         np.testing.assert_allclose(result["x_exact"], A @ V, rtol=1e-12)
     assert said["exact"]["relative_error"] == 0.0
