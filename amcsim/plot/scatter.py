@@ -62,7 +62,7 @@ def bars(
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(label)
-    ax.legend(loc="lower right")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(values) + 1)
     return fig
 
 

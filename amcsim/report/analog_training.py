@@ -11,14 +11,15 @@ from amcsim.report.page import Section, count, document, facts, figure, number, 
 __all__ = ["DEFINITIONS", "analog_training_page", "matches"]
 
 DEFINITIONS = {
-    "mean_by_vector": "mean over vectors",
-    "median_by_vector": "median over vectors",
-    "mean_by_array": "mean over arrays of their means",
-    "pooled": "pooled: sums of squares",
-    "pooled_unit_range": "pooled, each vector in units of its largest entry",
-    "mean": "mean over vectors",
-    "median": "median over vectors",
+    "mean_by_vector": "by vector",
+    "median_by_vector": "median",
+    "mean_by_array": "by array",
+    "pooled": "pooled",
+    "pooled_unit_range": "unit range",
+    "mean": "by vector",
+    "median": "median",
 }
+"""Of relative errors; see Recorder.summary."""
 _OPTIMIZERS = {"kfac": "K-FAC, digital", "kfac, analog": "K-FAC, analog", "sgd": "SGD, momentum", "adam": "Adam"}
 
 
@@ -61,55 +62,58 @@ def _range(values: list[float]) -> str:
     return f"{number(min(values))} to {number(max(values))}" if values else "no"
 
 
-def _spread(figures: dict[str, Any] | None, text: Any = number) -> str:
-    if figures is None:
-        return "-"
-    return f"{text(figures['median'])} ({text(figures['least'])} to {text(figures['most'])})"
+def _bare(value: float | None, digits: int = 3) -> str:
+    """In %, without the sign."""
+    return percent(value, digits).removesuffix("%").strip()
 
 
 def _published(result: dict[str, Any]) -> list[str]:
-    """Each figure by every definition, the one nearest to the paper's marked."""
-    paper, rows = result["published"], []
-    for condition in result["analog"]:
-        figures = condition["figures"]
-        groups: list[tuple[str, float, dict[str, str]]] = [
-            ("LP error", paper["lp_error"], {f"lp_{d}": DEFINITIONS[d] for d in list(DEFINITIONS)[:5]}),
-            ("HP error", paper["hp_error"], {f"hp_{d}": DEFINITIONS[d] for d in list(DEFINITIONS)[:5]}),
-            ("passes", paper["passes"], {"hp_iterations_mean": "mean, fixed-point words"}),
-            (
-                "update vectors",
-                paper["update_error"],
-                {
-                    f"update_{k}_{d}": f"{w}, {DEFINITIONS[d]}"
-                    for k, w in (("same_step", "same step"), ("drift", "against the digital run"))
-                    for d in ("mean", "median", "pooled")
-                },
-            ),
-            ("test accuracy", paper["test_accuracy"], {"test_accuracy": "last epoch"}),
-        ]
-        for name, published, definitions in groups:
+    """Each figure by every definition, under each condition; the definition nearest to the paper's is marked."""
+    paper, conditions = result["published"], result["analog"]
+    errors = list(DEFINITIONS)[:5]
+    updates = [(k, d) for k in ("same_step", "drift") for d in ("mean", "median", "pooled")]
+    words = {"same_step": "same step", "drift": "drift"}
+    groups: list[tuple[str, float, dict[str, str]]] = [
+        ("LP error", paper["lp_error"], {f"lp_{d}": DEFINITIONS[d] for d in errors}),
+        ("HP error", paper["hp_error"], {f"hp_{d}": DEFINITIONS[d] for d in errors}),
+        ("passes", paper["passes"], {"hp_iterations_mean": "mean"}),
+        (
+            "update vectors",
+            paper["update_error"],
+            {f"update_{k}_{d}": f"{words[k]}, {DEFINITIONS[d]}" for k, d in updates},
+        ),
+        ("test accuracy", paper["test_accuracy"], {"test_accuracy": "last"}),
+    ]
+    rows = []
+    for name, published, definitions in groups:
+        text = number if name == "passes" else _bare
+        row = {d: [name if name == "passes" else f"{name}, %", text(published), definitions[d]] for d in definitions}
+        for condition in conditions:
+            figures = condition["figures"]
             known = {d: figures[d]["median"] for d in definitions if figures.get(d) and figures[d]["median"]}
             nearest = min(known, key=lambda d: abs(np.log(known[d] / published)), default=None)
-            text = number if name == "passes" else percent
-            rows += [
-                [
-                    condition["name"],
-                    name,
-                    text(published),
-                    definitions[d],
-                    _spread(figures[d], text),
-                    "nearest" * (d == nearest),
-                ]
-                for d in definitions
-                if d in figures
-            ]
-    caption = "Ours: median over seeds, least to most. Nearest: of the definitions, under this condition."
-    columns = ["condition", "figure", "paper", "definition", "ours", ""]
-    return [table(columns, rows, caption, words=(0, 1, 3, 5))]
+            for d in definitions:
+                value = figures.get(d)
+                if value is None:
+                    row[d].append("-")
+                    continue
+                star = " *" if d == nearest and len(definitions) > 1 else ""
+                row[d].append(
+                    f"{text(value['median'], 2)}{star} ({text(value['least'], 2)} to {text(value['most'], 2)})"
+                )
+        rows += list(row.values())
+    caption = (
+        "Trainings through the circuit: median over seeds (least to most). By vector: mean of relative errors; by "
+        "array: of their means by array; pooled: from sums of squares; unit range: with each vector in units of its "
+        "largest entry. Same step: against the exact solution of that step; drift: against the digital run. * The definition "
+        "nearest to the paper."
+    )
+    columns = ["figure", "paper", "definition", *(c["name"] for c in conditions)]
+    return [table(columns, rows, caption, words=(0, 2))]
 
 
 _LP = ("lp_mean_by_vector", "lp_median_by_vector", "lp_mean_by_array", "lp_pooled", "lp_pooled_unit_range")
-_LP_COLUMNS = ("by vector", "median", "by array", "pooled", "pooled, unit range")
+_LP_COLUMNS = ("LP by vector", "median", "by array", "pooled", "unit range")
 
 
 def _figures(r: dict[str, Any]) -> list[str]:
@@ -123,31 +127,33 @@ def _figures(r: dict[str, Any]) -> list[str]:
     ]
 
 
-_COLUMNS = (*_LP_COLUMNS, "passes, 2^-24", "passes, 24-bit words", "diverging", "HP, 24-bit words")
+_COLUMNS = (*_LP_COLUMNS, "passes", "in words", "diverging", "HP")
 
 
 def _effects(result: dict[str, Any]) -> list[str]:
     from amcsim.plot.scatter import bars
 
     rows = result["effects"]
-    shown = {"mean over vectors": "lp_mean_by_vector", "mean over arrays": "lp_mean_by_array"}
+    sources: dict[str, list[str]] = {}
+    for r in rows:
+        sources.setdefault(r["source"], []).append(r["name"])
+    shown = {"mean over vectors": "lp_mean_by_vector", "median over vectors": "lp_median_by_vector"}
     drawn = bars(
         {name: [100 * (r[key] or 0.0) for r in rows] for name, key in shown.items()},
         [r["name"] for r in rows],
         "LP error (%)",
         100 * result["published"]["lp_error"],
     )
-    arrays = count(rows[0]["arrays"])
     return [
         figure(drawn, "One condition at a time, on top of the preset with writing to +-10 uS."),
         table(
-            ["condition", *_COLUMNS, "source"],
-            [[r["name"], *_figures(r), r["source"]] for r in rows],
-            f"All {arrays} arrays of a run of digital K-FAC, on calibrated surrogates, each programmed once. "
-            "Diverging: plain refinement does not reach 24 bits for some vector. HP: mean error where words of 24 bits "
-            "end.",
-            words=(0, len(_COLUMNS) + 1),
+            ["condition", *_COLUMNS],
+            [[r["name"], *_figures(r)] for r in rows],
+            f"All {count(rows[0]['arrays'])} arrays of a run of digital K-FAC, on calibrated surrogates, each written "
+            "once. Passes: to a relative residual of 2^-24, and in words of 24 bits, to their last bit. Diverging: "
+            "arrays on which plain refinement does not reach 2^-24 for some vector. HP: mean error where words end.",
         ),
+        facts([(", ".join(names), source) for source, names in sources.items()], "Where the conditions are from."),
     ]
 
 
@@ -186,23 +192,27 @@ def _analog(result: dict[str, Any]) -> list[str]:
     rows = [
         [
             c["name"],
-            c["source"],
-            _spread(c["figures"]["lp_mean_by_vector"], percent),
-            _spread(c["figures"]["hp_iterations_mean"]),
-            _spread(c["figures"]["reprogrammings"]),
-            _spread(c["figures"]["digital_fallbacks"]),
+            *(_bare(c["figures"][n]["median"] if c["figures"][n] else None) for n in ("lp_mean_by_vector",)),
+            *(number(c["figures"][n]["median"]) for n in ("hp_iterations_mean", "reprogrammings", "digital_fallbacks")),
             ", ".join(map(_epochs, c["epochs"])),
             ", ".join(map(_epochs, c["digital_epochs"])),
-            _spread(c["figures"]["test_accuracy"], percent),
         ]
         for c in result["analog"]
     ]
-    columns = ["condition", "source", "LP error", "passes", "re-programmings", "digital fallbacks"]
-    columns += ["epochs to 100 %", "digital", "test accuracy"]
+    columns = [
+        "condition",
+        "LP error, %",
+        "passes",
+        "re-programmings",
+        "digital fallbacks",
+        "epochs to 100 %",
+        "digital",
+    ]
     classes = shown["classes"]
     confusion = [[name, *(count(v) for v in row)] for name, row in zip(classes, shown["confusion"], strict=True)]
     return [
-        table(columns, rows, "Epochs by seed; words of 24 bits to epoch 28, 26 after.", words=(0, 1)),
+        table(columns, rows, "Medians; epochs by seed. Words of 24 bits to epoch 28, of 26 after."),
+        facts([(c["name"], c["source"]) for c in result["analog"]], "The conditions."),
         figure(training_curves(accuracy, loss), f"Seed 0, paper settings; analog: {shown['condition']}."),
         figure(class_maps(maps, np.asarray(shown["labels"]), classes), "Outputs on the test images."),
         table(["class \\ predicted", *classes], confusion, "Confusion on the test images at the last epoch."),

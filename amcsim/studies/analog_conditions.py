@@ -103,13 +103,13 @@ _AXES: dict[str, dict[str, Changes]] = {
 CONDITIONS: tuple[Condition, ...] = (
     Condition("preset", {}, "pku_350nm"),
     Condition(
-        "narrow cells, board converters",
+        "3 um, 8 states, board",
         _changes(_width(3e-6), _STATES, _board(0.1), _ARRAY),
         f"{_WIDTH_SOURCE}; Fig. 7; {_BOARD_SOURCE}",
     ),
-    Condition("narrower cells", _width(2e-6), _WIDTH_SOURCE),
+    Condition("2 um", _width(2e-6), _WIDTH_SOURCE),
     Condition(
-        "4-bit converters, 8 states, narrow cells",
+        "3 um, 8 states, 4 bits",
         _changes(_width(3e-6), _STATES, _bits(4), _ARRAY),
         f"{_WIDTH_SOURCE}; Fig. 7; {_BITS_SOURCE}",
     ),

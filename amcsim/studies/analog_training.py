@@ -69,7 +69,7 @@ _TRIALS: dict[str, dict[str, tuple[Any, ...]]] = {
     "adam": {"lr": (0.003, 0.01, 0.03, 0.1, 0.2, 0.4), "weight_decay": (0.0, 3e-3), "decay": (0.96, 1.0)},
 }
 """24 settings of each; SGD keeps its Nesterov momentum of 0.9, Adam its betas of 0.9."""
-SHOWN = "narrow cells, board converters"
+SHOWN = "3 um, 8 states, board"
 """Which of CONDITIONS the pictures are of, where it is among them."""
 FULL = Plan()
 QUICK = Plan(

@@ -85,7 +85,7 @@ def test_every_part_is_there_and_is_json(result: dict[str, Any]) -> None:
 
 def test_the_page_shows_every_part(result: dict[str, Any]) -> None:
     page = analog_training_page(result)
-    for words in ("58.3", "against the digital run", "Confusion", "whole sweep", "Fig. 17"):
+    for words in ("58.3", "drift, by vector", "Confusion", "whole sweep", "Fig. 17"):
         assert words in page
 
 

@@ -170,7 +170,7 @@ def test_idx_files_are_checked(tmp_path: Path) -> None:
 def test_unknown_names_and_misplaced_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="choose 'digits', 'letters', 'mnist' or 'curves'"):
         load("faces", Key(0))
-    with pytest.raises(DataError, match="'letters' only"):
+    with pytest.raises(DataError, match="'letters' and 'mnist' only"):
         load("digits", Key(0), tmp_path)
 
 
