@@ -60,6 +60,8 @@ def load_systems(path: Path, circuit: str = "inv") -> tuple[F64, F64 | None]:
     From an .npz with a and, maybe, b; or a (m, n) or (k, m, n) from .npy, (m, n) from .csv or .txt. Raises ValueError.
     """
     what, square = f"matrices {path}", circuit == "inv"
+    if path.suffix.lower() not in (".npz", *_ENDINGS):
+        raise ValueError(f"{what}: the ending must be one of .npz, {', '.join(_ENDINGS)}")
     if path.suffix.lower() != ".npz":
         found, _ = _load(str(path), what)
         if found.ndim not in (2, 3):

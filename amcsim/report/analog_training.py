@@ -104,9 +104,9 @@ def _published(result: dict[str, Any]) -> list[str]:
         rows += list(row.values())
     caption = (
         "Trainings through the circuit: median over seeds (least to most). By vector: mean of relative errors; by "
-        "array: of their means by array; pooled: from sums of squares; unit range: with each vector in units of its "
-        "largest entry. Same step: against the exact solution of that step; drift: against the digital run. * The definition "
-        "nearest to the paper."
+        "array: of their means by array; pooled: from sums of squares; unit range: with each vector in units of "
+        "its largest entry. Same step: against the exact solution of that step; drift: against the digital run. * "
+        "The definition nearest to the paper."
     )
     columns = ["figure", "paper", "definition", *(c["name"] for c in conditions)]
     return [table(columns, rows, caption, words=(0, 2))]

@@ -99,7 +99,7 @@ def test_the_share_within_the_bounds_is_the_one_stated(held_out: Validation) -> 
     covered = held_out.as_dict()["within_error_bound"]
     assert 0.90 <= covered < 1.0
     (group,) = held_out.groups
-    assert np.median(group.bound[group.compared] / group.distance[group.compared]) < 4.0
+    assert np.median(group.bound[group.compared] / group.distance[group.compared]) < 10.0  # errors spread by 5
 
 
 @pytest.mark.slow

@@ -205,7 +205,7 @@ def test_validate_gives_the_figures_by_name(amcsim: Amcsim, tmp_path: Path) -> N
         ([*mine, "--size", 3], "do not go with it"),
         ([*mine[:3], tmp_path / "bad.npz"], "wanted (k, m, m) and (k, m)"),
         ([*mine[:3], tmp_path / "no.npz"], "do not exist"),
-        ([*mine[:3], tmp_path / "s.json"], "no readable .npz"),
+        ([*mine[:3], tmp_path / "s.json"], "the ending must be one of .npz, .npy, .csv, .txt"),
         (["--spec", "ideal"], "no shipped surrogate fits: pku_350nm_inv: "),
         ([*mine[:2], "--recorded", tmp_path / "mine.npz", "--size", 4], "hold no leaf of size 4"),
         ([*mine[:2], "--size", 4], "fitted for sizes 3, not 4"),
