@@ -3,7 +3,7 @@
 The autoencoder's K-FAC has the settings of Table I of Zhang et al.: batches of 1000, damping 3 as sqrt(3) on each
 factor, running means of .9, inverses every 20 steps. Labels are sampled from the model (Bernoulli pixels), as in
 Martens & Grosse 2015. The loss is the cross-entropy summed over an image's pixels, with which their rate of 1 diverges
-at the start; 0.1 was the better of two rates tried on 40 steps of MNIST (docs/kfac.md), the others are untuned.
+at the start; 0.1 was the better of two rates tried on an epoch of MNIST (docs/kfac.md).
 """
 
 from __future__ import annotations
