@@ -163,8 +163,8 @@ def test_a_circuit_that_ends_its_worker_each_time_is_a_sample_without_an_answer(
 
 def test_another_ngspice_in_a_worker_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples of two versions would make a dataset that depends on who computed what."""
-    monkeypatch.setattr(calibrate, "library_version", lambda: 46)
-    with pytest.raises(RuntimeError, match=r"libngspice is of version 39 here, but the samples are of version 46"):
+    monkeypatch.setattr(calibrate, "library_version", lambda: 99)
+    with pytest.raises(RuntimeError, match=r"libngspice is of version \d+ here, but the samples are of version 99"):
         calibrate.sampled(CAMPAIGN, tmp_path, workers=1)
 
 
