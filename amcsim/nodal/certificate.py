@@ -101,11 +101,12 @@ def _coarsely_certified(to_pos: F64, to_neg: F64, within: F64, spec: Spec) -> Bo
             needed += (0.25 * _MARGIN) * weight * np.einsum("kn,kn->n", skew, skew)
         s = whole + np.swapaxes(whole, 0, 1)
         s *= 0.5
-        for k in range(m):
-            pivot, rest = s[k, k], s[k, k + 1 :]
-            pivot -= needed
-            good[block] &= pivot > 0
-            s[k + 1 :, k + 1 :] -= (rest / np.where(good[block], pivot, 1.0))[:, None] * rest
+        with np.errstate(over="ignore", invalid="ignore"):  # of large arrays that have failed already
+            for k in range(m):
+                pivot, rest = s[k, k], s[k, k + 1 :]
+                pivot -= needed
+                good[block] &= pivot > 0
+                s[k + 1 :, k + 1 :] -= (rest / np.where(good[block], pivot, 1.0))[:, None] * rest
     return good
 
 
