@@ -15,7 +15,7 @@ from amcsim._types import F64
 from amcsim.solvers.base import Counts, Solution, Solver
 from amcsim.solvers.block_amc import BlockAmc
 from amcsim.solvers.exact import Exact, ExactProgrammed, solve_or_nan
-from amcsim.solvers.hp_inv import FixedPoint, HpInv, Stop
+from amcsim.solvers.hp_inv import FixedPoint, HpInv
 from amcsim.solvers.record import Recorded, Recorder
 from amcsim.status import Status
 from amcsim.streams import Key
@@ -70,7 +70,7 @@ def leaf_systems(dataset: Dataset, epochs: int, seed: int) -> Systems:
 
 
 def leaf_figures(
-    leaf: Solver, systems: Systems, key: Key, *, number_format: FixedPoint | None = None, stop: Stop | None = None
+    leaf: Solver, systems: Systems, key: Key, *, number_format: FixedPoint | None = None
 ) -> dict[str, float | int | None]:
     """Refine every system on arrays of `leaf`, one programming each and no digital help.
 
@@ -79,9 +79,7 @@ def leaf_figures(
     `vectors` and `vectors_lost` of these.
     """
     low, high = Recorder(), Recorder()
-    refine = HpInv(
-        Recorded(leaf, low), number_format=number_format, stop=stop or Stop(), max_reprograms=0, fallback=False
-    )
+    refine = HpInv(Recorded(leaf, low), number_format=number_format, max_reprograms=0, fallback=False)
     arrays = diverging = vectors = lost = passes = 0
     for k, (a, b) in systems.items():
         handle = refine.program(a, key.child(k))

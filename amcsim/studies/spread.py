@@ -18,9 +18,9 @@ def or_never(epochs: int | None) -> float:
     return np.inf if epochs is None else float(epochs)
 
 
-def middle(values: Any, axis: int = -1) -> Any:
-    """The median, the upper one of two: values may be infinite."""
-    return np.quantile(np.asarray(values, dtype=np.float64), 0.5, axis=axis, method="higher")
+def middle(values: Any) -> Any:
+    """The median along the last axis, the upper one of two: values may be infinite."""
+    return np.quantile(np.asarray(values, dtype=np.float64), 0.5, axis=-1, method="higher")
 
 
 def _known(value: float) -> float | None:
