@@ -1,7 +1,7 @@
 """How fast a wired MVM array is solved, cold and for one vector, against badcrossbar, CrossSim and SciPy's sparse LU.
 
 The same array for all: n x n cells of 20 to 220 uS in each of two arrays on shared source-lines (2 n^2 cells), virtual
-grounds, one vector. Ours is `amcsim.nodal.lines.cell_currents`; splu factors the nodal matrix, assembled here with
+grounds, one vector. Ours is `amcsim.nodal.currents.cell_currents`; splu factors the nodal matrix, assembled here with
 arrays, in its symmetric mode with minimum-degree ordering, the fastest of its choices; badcrossbar (Joksas and Mehonic,
 SoftwareX 2020) runs as released. CrossSim (Sandia; on no package index: `pip install` its checkout) under-relaxes and
 finds the factor by trying: the first solve of an array is `cold`, the second, which begins with the factor found,
@@ -24,7 +24,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.linalg import splu
 
 from amcsim._types import F64
-from amcsim.nodal.lines import cell_currents
+from amcsim.nodal.currents import cell_currents
 from amcsim.specs import WireSpec
 from amcsim.streams import Key
 

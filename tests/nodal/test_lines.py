@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from amcsim._types import F64
-from amcsim.nodal.lines import LinesNotConverged, cell_currents, port_admittance
+from amcsim.nodal.currents import LinesNotConverged, cell_currents
+from amcsim.nodal.lines import port_admittance
 from amcsim.nodal.ports import reduce_lines, reduce_to_ports
 from amcsim.realisation import Realisation, realise
 from amcsim.specs import Spec, WireSpec, preset
