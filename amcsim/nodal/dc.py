@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import LinAlgWarning, lu_factor, lu_solve
 
-from amcsim._types import F64, Bool
+from amcsim._compile import compiled
+from amcsim._types import F32, F64, Bool
 from amcsim.nodal.ports import Ports
 from amcsim.specs import Spec
 
@@ -102,30 +102,41 @@ class DcEquations:
         into: F64 = self.ports.conductance[: 2 * n, 2 * n :] @ self.drive
         return into
 
-    def _with_currents(self, z: F64, sources: F64 | None = None) -> F64:
-        """Z, (2N, k), with the output currents that go with it below, (3N, k); `sources`: what inputs add to them."""
+    def _outputs(self, z: F64, sources: F64 | None = None) -> F64:
+        """(out, I), (2N, k), of z = (out, sense); `sources`: what inputs add to the currents."""
         current = self.ports.conductance[: self._n, : 2 * self._n] @ z
-        return np.concatenate([z, current if sources is None else current + sources])
+        return np.concatenate([z[: self._n], current if sources is None else current + sources])
+
+    def _sense(self, outputs: F64, excess: F64 | float = 0.0) -> F64:
+        """Of (out, I), (2N, k), by the amplifiers' own equations, (N, k)."""
+        sense: F64 = self.offset[:, None] - excess - self._leak * self._before(outputs)
+        return sense
+
+    def _before(self, outputs: F64) -> F64:
+        """out + Ro I of (out, I), (2N, k)."""
+        n = self._n
+        return np.asarray(outputs[:n] + self._ro * outputs[n:])
 
     @cached_property
     def _linear(self) -> tuple[F64, F64, F64]:
-        """(out, sense, I) for one volt at each input, (3N, inputs); at no input, (3N,); for each volt of e, (3N, N)."""
+        """(out, I) for one volt at each input, (2N, inputs); at no input, (2N,); for each volt of e, (2N, N)."""
         n = self._n
         rhs = -self._of_sources
         rhs[:n] *= self._leak * self._ro
         with np.errstate(all="ignore"):
-            response = self._with_currents(self._inverse @ rhs, self._of_sources[:n])
-            excess = self._with_currents(-self._inverse[:, :n])
+            response = self._outputs(self._inverse @ rhs, self._of_sources[:n])
+            excess = self._outputs(-self._inverse[:, :n])
             return response, -excess @ self.offset, excess
 
     @cached_property
     def _gain(self) -> float:
         """What one volt of e at all inputs moves a voltage, that before an output resistance too, by at most, V/V."""
         n, sums = self._n, np.abs(self._linear[2]).sum(axis=1)
-        return float(max(sums[: 2 * n].max(initial=0.0), (sums[:n] + self._ro * sums[2 * n :]).max(initial=0.0)))
+        before = float((sums[:n] + self._ro * sums[n:]).max(initial=0.0))
+        return max(before, 1.0 + self._leak * before)  # of the stage, so of outputs, and of the inputs
 
     @cached_property
-    def _single(self) -> npt.NDArray[np.float32]:
+    def _single(self) -> F32:
         """What e moves, in single precision: half the memory to read, enough for microvolts."""
         return self._linear[2].astype(np.float32)
 
@@ -139,22 +150,21 @@ class DcEquations:
         with np.errstate(all="ignore"):  # infinite inputs, singular circuits
             linear: F64 = response @ b + rest[:, None]
             converged = np.asarray(np.isfinite(linear).all(axis=0))
-            straight = linear[:n] + self._ro * linear[2 * n :]
+            found = linear
             if self.ports.cells is not None:
-                found, done = self._newton(linear[: 2 * n], b)
+                z, done = self._newton(np.concatenate([linear[:n], self._sense(linear)]), b)
                 converged &= done
-                found = self._with_currents(found, self._of_sources[:n] @ b + self._bent(found, b)[0][:n])
+                found = self._outputs(z, self._of_sources[:n] @ b + self._bent(z, b)[0][:n])
             elif self._limited:
-                converged &= np.abs(straight).max(axis=0) < _LINEAR * self.spec.opamp.swing
+                converged &= np.abs(self._before(linear)).max(axis=0) < _LINEAR * self.spec.opamp.swing
                 found = self._within_limits(linear, converged)
-            else:
-                found = linear
+            stage, excess = self._limits(found) if self._limited else (self._before(found), 0.0)
+            sense = self._sense(found, excess)
             if not converged.all():
                 found = np.where(converged, found, linear)
-            stage = self._stage(found)
-            if not converged.all():
-                stage = np.where(converged, stage, straight)
-        return OperatingPoint(np.concatenate([found[: 2 * n], stage, stage]), found[2 * n :], converged)
+                stage = np.where(converged, stage, self._before(linear))
+                sense = np.where(converged, sense, self._sense(linear))
+        return OperatingPoint(np.concatenate([found[:n], sense, stage, stage]), found[n:], converged)
 
     def _bent(self, z: F64, b: F64, moved: F64 | None = None) -> tuple[F64, F64, F64]:
         """Currents of curved cells into outputs and senses, (2N, k), slopes, and CurvedCells.excess_from's last."""
@@ -164,85 +174,71 @@ class DcEquations:
         into, slope, moved = cells.excess_from(volts, np.zeros(()) if moved is None else moved)
         return into[: 2 * self._n], slope, moved
 
-    def _stage(self, zi: F64) -> F64:
-        """Voltages before the output resistance and the clamp at (out, sense, I), (N, k); NaN beyond them."""
-        n, op = self._n, self.spec.opamp
-        out, current = zi[:n], zi[2 * n :]
-        if not self._limited:
-            return out + self._ro * current
-        square = np.minimum((current / op.output_current) ** 2, 0.99**2)  # beyond, the verdict names the current
-        drop = self._ro * current / np.sqrt(np.sqrt(1.0 - square * square))
-        stage: F64 = op.swing * np.arctanh((out + drop) / op.swing)
-        return stage
+    def _limits(self, outputs: F64) -> tuple[F64, F64]:
+        """Voltages before the output resistance and the clamp at (out, I), and e of each amplifier, (N, k), V.
 
-    def _excess(self, zi: F64, stage: F64 | None = None) -> F64:
-        """E of each amplifier, (N, k), V; NaN beyond the limits. `stage`: what `_stage` gives, where that is known."""
-        n, op = self._n, self.spec.opamp
+        NaN beyond the limits.
+        """
+        op = self.spec.opamp
         reach = op.slew_rate / (2 * math.pi * op.gbw)
-        stage = self._stage(zi) if stage is None else stage
-        stage = np.where(np.abs(stage) < _LINEAR * op.swing, stage, np.nan)
-        asked = (stage * self._leak + integrator_clamp(stage, op.swing, reach)) / reach
-        excess: F64 = reach * np.arctanh(asked) - self._leak * (zi[:n] + self._ro * zi[2 * n :])
-        return excess
+        return _limited(outputs, self._ro, self._leak, op.swing, op.output_current, reach)
 
-    def _slope(self, zi: F64, stages: F64) -> float:
+    def _slope(self, outputs: F64, stages: F64) -> float:
         """The most that e changes by with out + Ro I where no integrator is at its clamp, else infinite."""
         n, op = self._n, self.spec.opamp
         stage = float(np.abs(stages).max(initial=0.0))
         if not stage < 0.9 * op.swing:
             return math.inf
         bend = math.cosh(stage / op.swing) ** 2 / (1.0 - (stage / (op.gain * op.slew_rate) * 2 * math.pi * op.gbw) ** 2)
-        ratio = min(float(np.abs(zi[2 * n :]).max(initial=0.0)) / op.output_current, 0.99)
+        ratio = min(float(np.abs(outputs[n:]).max(initial=0.0)) / op.output_current, 0.99)
         return float(self._leak * (bend * (1.0 - ratio**4) ** -1.25 - 1.0))
 
     def _within_limits(self, start: F64, converged: Bool) -> F64:
-        """(out, sense, I) from the linear ones in rounds of e, (3N, k).
+        """(out, I) from the linear ones in rounds of e, (2N, k).
 
         `converged` loses the columns that leave the limits. Where an integrator comes to its clamp, e is no small part
         of anything: there by Newton.
         """
         of_excess, gain = self._linear[2], self._gain
-        stages = self._stage(start)
-        excess = self._excess(start, stages)
+        stages, excess = self._limits(start)
         if not converged.all():
             excess = np.where(converged, excess, 0.0)
         moved = gain * float(np.abs(excess).max(initial=0.0))
         if moved < _MICROVOLT and moved * self._slope(start, stages) < _LEAST:
             return start + self._single @ excess.astype(np.float32)
-        zi = start + of_excess @ excess
+        found = start + of_excess @ excess
         change = np.inf
         for _ in range(6):
-            new = np.where(converged, self._excess(zi), 0.0)
+            new = np.where(converged, self._limits(found)[1], 0.0)
             converged &= np.isfinite(new).all(axis=0)
             change = np.abs(new - excess).max(axis=0, initial=0.0)
             if not np.any(change[converged] * gain > _LEAST):
-                return zi
+                return found
             excess = np.where(converged, new, 0.0)
-            zi = start + of_excess @ excess
+            found = start + of_excess @ excess
         for column in np.flatnonzero(converged & ~(change * gain < _LEAST)):
-            zi[:, column], converged[column] = self._clamped(start[:, column], zi[:, column])
-        return zi
+            found[:, column], converged[column] = self._clamped(start[:, column])
+        return found
 
-    def _clamped(self, start: F64, zi: F64) -> tuple[F64, bool]:
+    def _clamped(self, start: F64) -> tuple[F64, bool]:
         """The same of one column by Newton on e, slopes by differences; and whether it converged."""
         n, of_excess = self._n, self._linear[2]
-        step = 1e-7 * self.spec.opamp.swing
-        excess = np.zeros(n)
-        zi = start
+        steps = np.array([1e-7 * self.spec.opamp.swing, 1e-7 * self.spec.opamp.swing / max(self._ro, 1.0)])
+        found, excess = start, np.zeros(n)
         for _ in range(40):
-            nudged = np.stack([zi, zi, zi], axis=1)
-            nudged[:n, 1] += step
-            nudged[2 * n :, 2] += step / max(self._ro, 1.0)
-            found = self._excess(nudged)
-            slopes = (found[:, 1:] - found[:, :1]) / [step, step / max(self._ro, 1.0)]
-            jacobian = np.eye(n) - slopes[:, :1] * of_excess[:n] - slopes[:, 1:] * of_excess[2 * n :]
+            nudged = np.stack([found, found, found], axis=1)
+            nudged[:n, 1] += steps[0]
+            nudged[n:, 2] += steps[1]
+            asked = self._limits(nudged)[1]
+            slopes = (asked[:, 1:] - asked[:, :1]) / steps
+            jacobian = np.eye(n) - slopes[:, :1] * of_excess[:n] - slopes[:, 1:] * of_excess[n:]
             if not np.isfinite(jacobian).all():
-                return start, False
-            change = np.linalg.solve(jacobian, found[:, 0] - excess)
+                break
+            change = np.linalg.solve(jacobian, asked[:, 0] - excess)
             excess = excess + change
-            zi = start + of_excess @ excess
-            if np.abs(of_excess @ change).max() < _LEAST:
-                return zi, True
+            found = start + of_excess @ excess
+            if max(np.abs(change).max(), np.abs(of_excess @ change).max()) < _LEAST:
+                return found, True
         return start, False
 
     def _newton(self, start: F64, b: F64) -> tuple[F64, Bool]:
@@ -264,7 +260,7 @@ class DcEquations:
                 residue[:n] += self.offset[:, None] - drop * added[:n]
                 residue[n:] -= added[n:]
                 if self._limited:
-                    excess = self._excess(self._with_currents(one, added[:n]))
+                    excess = self._limits(self._outputs(one, added[:n]))[1]
                     if not np.isfinite(excess).all():
                         break
                     residue[:n] -= excess
@@ -287,8 +283,26 @@ class DcEquations:
         return z, done
 
 
-def integrator_clamp(p: F64, swing: float, reach: float) -> F64:
+@compiled
+def integrator_clamp(p: F64 | float, swing: float, reach: float) -> F64 | float:
     """Extra input voltage that the integrator's clamp asks for at p (circuits/opamp_behavioral.lib), V."""
     over = np.maximum(np.abs(p) - 0.9 * swing, 0.0) / (0.15 * swing)
-    asked: F64 = np.sign(p) * (1.2 * reach) * (over * over * over)
-    return asked
+    return np.sign(p) * (1.2 * reach) * (over * over * over)
+
+
+@compiled
+def _limited(outputs: F64, ro: float, leak: float, swing: float, most: float, reach: float) -> tuple[F64, F64]:
+    """See DcEquations._limits."""
+    n, columns = outputs.shape[0] // 2, outputs.shape[1]
+    stage, excess = np.empty((n, columns)), np.empty((n, columns))
+    for i in range(n):
+        for c in range(columns):
+            out, current = outputs[i, c], outputs[n + i, c]
+            square = min((current / most) ** 2, 0.99**2)  # beyond, the verdict names the current
+            drop = ro * current / np.sqrt(np.sqrt(1.0 - square * square))
+            y = swing * np.arctanh((out + drop) / swing)
+            stage[i, c] = y
+            asked = (y * leak + integrator_clamp(y, swing, reach)) / reach
+            e = reach * np.arctanh(asked) - leak * (out + ro * current)
+            excess[i, c] = e if abs(y) < _LINEAR * swing else np.nan
+    return stage, excess

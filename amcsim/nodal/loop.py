@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgWarning, lu_factor, lu_solve
 
-from amcsim._types import C128, F64
+from amcsim._types import C128, F32, F64
 from amcsim.access import channel_capacitances
 from amcsim.nodal.certificate import certified, lags_suffice
 from amcsim.nodal.dc import DcEquations, OperatingPoint
@@ -156,6 +156,12 @@ class LoopModel:
         return replace(
             self, ports=replace(self.ports, conductance=y, cells=None), loop=self.topology.loop(y, self.answers)
         )
+
+    @cached_property
+    def into_sums(self) -> F32:
+        """Conductances from every port to the answers' summing nodes, (2N + sources, answers), S; single precision."""
+        rows = self.ports.conductance[self.n : self.n + self.answers]
+        return np.ascontiguousarray(rows.T, dtype=np.float32)
 
     @cached_property
     def dc(self) -> DcEquations:

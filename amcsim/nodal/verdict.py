@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from amcsim._types import F64, I64, Bool
+from amcsim._compile import compiled
+from amcsim._types import F32, F64, I64, Bool
 from amcsim.nodal.certificate import LINEAR_RANGE, SLEWING
 from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.ports import Ports
@@ -118,7 +119,7 @@ def _judge(
     doubt: bool,
     vouched: bool,
 ) -> tuple[F64, I64, I64]:
-    m, n, spec = model.answers, model.n, model.spec
+    m, spec = model.answers, model.spec
     k = b.shape[1]
     status = np.full(k, Status.OK, dtype=np.int64)
     reason = np.full(k, Reason.NONE, dtype=np.int64)
@@ -130,7 +131,7 @@ def _judge(
         fresh = where & (status == Status.OK)
         status[fresh], reason[fresh] = to, why
 
-    finite = np.asarray(np.isfinite(u[: n + m]).all(axis=0))
+    finite, outputs, output_current, on_cells = _extremes(u, current, b, m, model.on_cells)
     mark(~finite, Status.NOT_CONVERGED, Reason.NONFINITE)
     if not vouched and not model.stable:
         mark(finite, Status.UNSTABLE, Reason.POLE)
@@ -143,12 +144,9 @@ def _judge(
             status[column], reason[column] = Status.SATURATED, Reason.VOLTAGE
         else:
             status[column], reason[column] = _status_of(ended), ended
-    voltages = np.abs(np.concatenate([x, u[m:n]]))
-    outputs = voltages.max(axis=0)
     if model.limited:
         mark(outputs > 0.95 * spec.opamp.swing, Status.SATURATED, Reason.VOLTAGE)
-        mark(np.abs(current).max(axis=0) > spec.opamp.output_current, Status.SATURATED, Reason.CURRENT)
-    on_cells = np.concatenate([voltages[: model.on_cells], np.abs(b)]).max(axis=0)
+        mark(output_current > spec.opamp.output_current, Status.SATURATED, Reason.CURRENT)
     mark(on_cells > spec.cell.v_read_max, Status.SATURATED, Reason.DISTURB)
     left = np.flatnonzero(status == Status.OK)
     if left.size and (doubt or not vouched) and model.poles.size:
@@ -173,8 +171,27 @@ def _judge(
                 _, ended = judge_start_up(transient(b[:, column]), x[:, column], tolerance)
                 if ended is not Reason.NONE:
                     status[column], reason[column] = _status_of(ended), ended
-    x[:, (status == Status.UNSTABLE) | (status == Status.NOT_CONVERGED)] = np.nan
+    if status.any():
+        x[:, (status == Status.UNSTABLE) | (status == Status.NOT_CONVERGED)] = np.nan
     return x, status, reason
+
+
+@compiled
+def _extremes(u: F64, current: F64, b: F64, answers: int, on_cells: int) -> tuple[Bool, F64, F64, F64]:
+    """By column: whether outputs and answers' senses are finite; largest output (V), its current (A), cell's (V)."""
+    n, columns = current.shape
+    finite, peaks = np.ones(columns, np.bool_), np.zeros((3, columns))
+    for k in range(columns):
+        for i in range(n + answers):
+            finite[k] &= np.isfinite(u[i, k])
+        for i in range(n):
+            peaks[0, k] = max(peaks[0, k], abs(u[i, k]))
+            peaks[1, k] = max(peaks[1, k], abs(current[i, k]))
+        for i in range(on_cells):
+            peaks[2, k] = max(peaks[2, k], abs(u[i, k]))
+        for i in range(b.shape[0]):
+            peaks[2, k] = max(peaks[2, k], abs(b[i, k]))
+    return finite, peaks[0], peaks[1], peaks[2]
 
 
 def judge_start_up(x: F64, expected: F64 | None, tolerance: float) -> tuple[F64, Reason]:
@@ -199,19 +216,34 @@ def _status_of(ended: Reason) -> Status:
 
 def _kcl_holds(model: LoopModel, b: F64, u: F64) -> Bool:
     """(k,): currents into every summing node cancel to a small part of their absolute sum."""
-    n = model.n
-    rows = model.ports.conductance[n : n + model.answers]
-    with np.errstate(invalid="ignore"):
+    n, m = model.n, model.answers
+    with np.errstate(invalid="ignore"):  # a singular circuit's NaN
         voltages = np.concatenate([u[: 2 * n], model.drive @ b])
-        into = np.abs(rows @ voltages if model.ports.cells is None else rows @ voltages + _bent(model, u, b))
-        holds: Bool = (into <= _KCL_LEAST).all(axis=0)
-        if not holds.all():
-            holds = (into <= _KCL_TOLERANCE * (np.abs(rows) @ np.abs(voltages)) + _KCL_LEAST).all(axis=0)
+        bent = np.zeros((m, b.shape[1])) if model.ports.cells is None else model.bent(u, b)[0][n : n + m]
+    return _cancel(model.into_sums, voltages, bent)
+
+
+@compiled
+def _cancel(conductances: F32, voltages: F64, more: F64) -> Bool:
+    """(k,): whether the currents into each of m nodes, those in `more` (m, k) included, cancel.
+
+    Conductances (ports, m), voltages (ports, k).
+    """
+    ports, m = conductances.shape
+    holds = np.empty(voltages.shape[1], np.bool_)
+    total, size = np.empty(m), np.empty(m)
+    for k in range(voltages.shape[1]):
+        total[:], size[:] = more[:, k], _KCL_LEAST / _KCL_TOLERANCE
+        for port in range(ports):
+            v = voltages[port, k]
+            for i in range(m):
+                current = v * conductances[port, i]
+                total[i] += current
+                size[i] += abs(current)
+        holds[k] = True
+        for i in range(m):
+            holds[k] &= abs(total[i]) <= _KCL_TOLERANCE * size[i]
     return holds
-
-
-def _bent(model: LoopModel, u: F64, b: F64) -> F64:
-    return model.bent(u, b)[0][model.n : model.n + model.answers]
 
 
 def _stays_linear(model: LoopModel, b: F64, u: F64) -> Bool:
