@@ -26,17 +26,40 @@ def number(value: float | None, unit: str = "") -> str:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> None:
-    """A table on standard output; columns after the first are aligned right where they hold numbers."""
+    """A table on standard output; columns after the first are aligned right where they hold numbers.
+
+    Columns that a narrow terminal has no room for go into a further table below, the first column before them.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
-    for k, name in enumerate(columns):
-        table.add_column(name, justify="right" if k and numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console = Console()
+    pieces = _pieces([[name, *(row[k] for row in rows)] for k, name in enumerate(columns)], console.width)
+    for piece in pieces if numbers else [list(range(1, len(columns)))]:
+        table = Table()
+        for k in (0, *piece):
+            table.add_column(columns[k], justify="right" if k and numbers else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(row[k]) for k in (0, *piece)))
+        console.print(table)
+
+
+def _pieces(columns: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """Numbers of the columns after the first, shared out so that each table is no wider than `width` if it can be.
+
+    A heading may be wrapped between its words, a cell may not be.
+    """
+    needs = [3 + max(map(len, [*column[0].split(), *column[1:]]), default=0) for column in columns]
+    pieces: list[list[int]] = [[]]
+    used = needs[0] + 1
+    for k, need in enumerate(needs[1:], 1):
+        if pieces[-1] and used + need > width:
+            pieces.append([])
+            used = needs[0] + 1
+        pieces[-1].append(k)
+        used += need
+    return pieces
 
 
 def print_lines(facts: Mapping[str, str]) -> None:

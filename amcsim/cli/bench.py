@@ -224,9 +224,6 @@ def _finish(tables: dict[str, _Rows], out: Path | None, as_json: bool) -> None:
     from amcsim.cli._output import print_json, print_table
     from amcsim.runs.files import write_json, write_text
 
-    shown = {
-        name: [list(rows[0]), *([_cell(v) for v in row.values()] for row in rows)] for name, rows in tables.items()
-    }
     single = len(tables) == 1
     result: dict[str, Any] = {"bench": "all", "tables": tables}
     if single:
@@ -235,18 +232,39 @@ def _finish(tables: dict[str, _Rows], out: Path | None, as_json: bool) -> None:
         if out.suffix.lower() == ".json":
             write_json(out, result)
         else:
-            texts = []
-            for name, (columns, *cells) in shown.items():
-                lines = "".join(f"| {' | '.join(line)} |\n" for line in (columns, ["---:"] * len(columns), *cells))
-                texts.append(lines if single else f"## {name}\n\n{lines}")
-            write_text(out, "\n".join(texts))
+            write_text(out, "\n".join(_markdown(rows, None if single else name) for name, rows in tables.items()))
     if as_json:
         print_json(result)
         return
-    for name, (columns, *cells) in shown.items():
+    for name, rows in tables.items():
         if not single:
             typer.echo(name)
-        print_table([c.replace("_", " ") for c in columns], cells)
+        columns, *lines = _by_quantity(rows)
+        print_table(columns, lines)
+        for note in _notes(rows):
+            typer.echo(note)
+
+
+def _markdown(rows: _Rows, title: str | None) -> str:
+    columns, *lines = _by_quantity(rows)
+    table = "".join(f"| {' | '.join(line)} |\n" for line in (columns, ["---:"] * len(columns), *lines))
+    notes = "".join(f"\n{note}\n" for note in _notes(rows))
+    return (f"## {title}\n\n" if title else "") + table + notes
+
+
+def _by_quantity(rows: _Rows) -> list[list[str]]:
+    """A column a row, a line a quantity that any of them has; the first of them heads the columns."""
+    names = [name for name in rows[0] if any(row[name] is not None and not _long(row[name]) for row in rows)]
+    return [[name, *(_cell(row[name]) for row in rows)] for name in names]
+
+
+def _notes(rows: _Rows) -> list[str]:
+    """What is too long for a table, once each."""
+    return list(dict.fromkeys(f"{name}: {text}" for row in rows for name, text in row.items() if _long(text)))
+
+
+def _long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > 20
 
 
 def _cell(value: Any) -> str:

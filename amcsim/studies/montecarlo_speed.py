@@ -12,9 +12,7 @@ which is forty times quicker than its own objects: the loop of a user who knows 
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +28,7 @@ from amcsim.ngspice.library import library
 from amcsim.realisation import Realisation, realise
 from amcsim.specs import preset
 from amcsim.streams import Key
+from amcsim.studies.timing import timed
 from amcsim.topology.inv import INV
 
 __all__ = ["Speed", "compare"]
@@ -58,7 +57,7 @@ def compare(size: int, samples: int = 1000, others: int | None = None, workers: 
     b, key = draw.uniform(-0.1, 0.1, size), Key(size, (1,))
     count = min(samples if others is None else others, samples)
     library()  # imports PySpice and opens libngspice, once a process, for ours and for PySpice's loop alike
-    seconds, found = _timed(lambda: montecarlo(INV, _SPEC, a, b, samples, key, workers=workers))
+    seconds, found = timed(lambda: montecarlo(INV, _SPEC, a, b, samples, key, workers=workers))
     ours = np.stack([found.traces[f"op.x{i}"].values for i in range(size)], axis=1)[:count]
 
     def decks() -> list[Deck]:
@@ -66,8 +65,8 @@ def compare(size: int, samples: int = 1000, others: int | None = None, workers: 
         drawn = [r[k] for r in whole for k in range(len(r.offset))]
         return [array_deck(INV, _SPEC, r, b) for r in drawn[:count]]
 
-    pyspice_seconds, pyspice = _timed(lambda: _pyspice(decks(), size))
-    batch_seconds, batch = _timed(lambda: _batch(decks(), size))
+    pyspice_seconds, pyspice = timed(lambda: _pyspice(decks(), size))
+    batch_seconds, batch = timed(lambda: _batch(decks(), size))
     apart = max(float(np.abs(x - ours).max()) for x in (pyspice, batch))
     return Speed(size, samples, seconds / samples, pyspice_seconds / count, batch_seconds / count, apart)
 
@@ -76,12 +75,6 @@ def _block(a: F64, key: Key, block: int, samples: int) -> Realisation:
     """The samples of one block, drawn as `montecarlo` draws them."""
     count = min(BLOCK, samples - block * BLOCK)
     return realise(np.broadcast_to(a, (count, *a.shape)), _SPEC, key.child(block))
-
-
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    begun = time.perf_counter()
-    result = work()
-    return time.perf_counter() - begun, result
 
 
 def _pyspice(decks: list[Deck], size: int) -> F64:

@@ -15,9 +15,7 @@ import logging
 import time
 import tracemalloc
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -27,13 +25,12 @@ from amcsim._types import F64
 from amcsim.nodal.currents import cell_currents
 from amcsim.specs import WireSpec
 from amcsim.streams import Key
+from amcsim.studies.timing import timed
 
 __all__ = ["LARGEST_SPLU", "WiresSpeed", "compare"]
 
 LARGEST_SPLU = 512
 """Size up to which splu is asked: at 1024 it factors 4 million unknowns, in tens of gigabytes."""
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,10 @@ def compare(size: int, ohm: float, *, tolerance: float = 1e-8, repeats: int = 3,
     g, v = rng.uniform(20e-6, 220e-6, (2, size, size)), rng.uniform(-0.2, 0.2, size)
     wire = WireSpec(bl_resistance=ohm, sl_resistance=ohm)
     drivers, senses = np.stack([v, -v])[..., None], np.zeros((size, 1))
+    cell_currents(wire, g[:, :2, :2], drivers[:, :2], senses[:2])  # loads its machine code
     tracemalloc.start()
     try:
-        ours, found = _timed(lambda: cell_currents(wire, g, drivers, senses, tolerance=tolerance), repeats)
+        ours, found = timed(lambda: cell_currents(wire, g, drivers, senses, tolerance=tolerance), repeats)
         memory = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -84,7 +82,7 @@ def compare(size: int, ohm: float, *, tolerance: float = 1e-8, repeats: int = 3,
     if size > LARGEST_SPLU:
         return bare
     both, volts = np.concatenate([g[0], g[1]], axis=1), np.concatenate([v, -v])
-    by_splu, currents = _timed(lambda: _splu(both, volts, ohm), repeats if size <= 128 else 1)
+    by_splu, currents = timed(lambda: _splu(both, volts, ohm), repeats if size <= 128 else 1)
 
     def off(other: F64 | None) -> float | None:
         return None if other is None else float(np.abs(other - currents).max() / np.abs(currents).max())
@@ -103,15 +101,6 @@ def compare(size: int, ohm: float, *, tolerance: float = 1e-8, repeats: int = 3,
         crosssim_said=said,
         crosssim_difference=off(relaxed),
     )
-
-
-def _timed(work: Callable[[], _Result], repeats: int) -> tuple[float, _Result]:
-    best = float("inf")
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        result = work()
-        best = min(best, time.perf_counter() - begun)
-    return best, result
 
 
 def _splu(g: F64, volts: F64, ohm: float) -> F64:
@@ -171,8 +160,8 @@ def _crosssim(g: F64, volts: F64, ohm: float) -> tuple[float | None, float | Non
     matrix, vector = np.ascontiguousarray(g[:, ::-1]) / top, volts[::-1].copy()
     try:
         with np.errstate(all="ignore"):  # it runs into overflow before it tries a smaller factor
-            cold, _ = _timed(lambda: array.iterative_solve(matrix, vector), 1)
-            warm, found = _timed(lambda: array.iterative_solve(matrix, vector), 1)
+            cold, _ = timed(lambda: array.iterative_solve(matrix, vector), 1)
+            warm, found = timed(lambda: array.iterative_solve(matrix, vector), 1)
     except ValueError as error:
         return None, None, None, str(error)
     return cold, warm, np.asarray(found, dtype=np.float64) * top, ""
