@@ -24,6 +24,7 @@ import math
 
 import numpy as np
 
+from amcsim._compile import compiled
 from amcsim._types import F64, Bool
 from amcsim.small_matrices import batch_last
 from amcsim.specs import Spec
@@ -34,6 +35,7 @@ __all__ = [
     "calm",
     "certificate_conductance",
     "certified",
+    "certified_lines",
     "certified_scaled",
     "lags_suffice",
     "slews",
@@ -47,8 +49,8 @@ SLEWING = 10.0
 
 _MARGIN = 1.5
 """On the terms of lag, for what is left out. At 1 none of 4,000 skewed arrays was unstable, at 0.7 one in 50 was."""
-_FEW, _NUMBERS = 32, 2**15
-"""Arrays, and numbers of each of its matrices, that a piece of a batch holds."""
+_SIDE_BY_SIDE = 32
+"""Arrays handled together."""
 _ROUNDS, _STEP = 4, 0.7
 """Steps towards the best units, and their length: part of what would reach the goal if the slope stayed."""
 
@@ -60,11 +62,19 @@ def certificate_conductance(spec: Spec, within: F64, growth: F64 | float = 1.0) 
     (diagonal of `within`, (n, m, m)); the factor 2 is for the inverters' lag. It must fall to settling_tolerance, after
     a transient growth of at most e^4 (times `growth`, (n,)), within the read window.
     """
-    load = _loads(within).max(axis=0)
-    capacitance = spec.opamp.feedback_capacitance + 2 * load / (2 * math.pi * spec.opamp.gbw)
-    fall = 4.0 + np.log(growth) - math.log(spec.converters.settling_tolerance)
-    least: F64 = capacitance * fall / spec.converters.read_window
+    return _needed(_loads(within), spec, growth)
+
+
+def _needed(loads: F64, spec: Spec, growth: F64 | float) -> F64:
+    """The same of loads, (m, n)."""
+    capacitance = spec.opamp.feedback_capacitance + 2 * loads.max(axis=0) / (2 * math.pi * spec.opamp.gbw)
+    least: F64 = capacitance * (_fall(spec) + np.log(growth)) / spec.converters.read_window
     return least
+
+
+def _fall(spec: Spec) -> float:
+    """Time constants that a mode which has grown by e^4 needs to settle."""
+    return 4.0 - math.log(spec.converters.settling_tolerance)
 
 
 def certified(to_pos: F64, to_neg: F64, within: F64, spec: Spec) -> Bool:
@@ -73,41 +83,71 @@ def certified(to_pos: F64, to_neg: F64, within: F64, spec: Spec) -> Bool:
     G+, G- and the loads of the summing nodes, wires and access devices included, are (n, m, m) each. What is left of
     the symmetric part of M must be positive definite (Cholesky's pivots).
     """
-    good = np.full(len(to_pos), not slews(spec))
-    if not good.any():
-        return good
-    good = _coarsely_certified(to_pos, to_neg, within, spec)
-    left = np.flatnonzero(~good)
-    good[left] = _positive(_damping(to_pos[left], to_neg[left], within[left], spec, 1.0))
-    return good
+    return certified_lines(batch_last(np.concatenate([to_pos, to_neg], axis=-1)), _loads(within), spec)
 
 
-def _coarsely_certified(to_pos: F64, to_neg: F64, within: F64, spec: Spec) -> Bool:
-    """(n,): with half the squared Frobenius norm of K, as its singular values come in pairs, in the place of K* K.
+def certified_lines(lines: F64, loads: F64, spec: Spec) -> Bool:
+    """The same of arrays side by side along the last axis: `lines`, (m, 2m or more, n), G+ and then G-; `loads`, (m, n).
 
-    The batch lies along the last axis, in pieces that stay in the cache.
+    At first with half the squared Frobenius norm of K, as its singular values come in pairs, in the place of K* K.
     """
-    n, m, _ = to_pos.shape
-    good, (row, column) = np.ones(n, dtype=bool), np.triu_indices(m, 1)
-    step = max(_FEW, _NUMBERS // (m * m))
-    for block in (slice(k, k + step) for k in range(0, n, step)):
-        negative = batch_last(to_neg[block])
-        whole = batch_last(to_pos[block]) - negative
-        tau, theta, least = _lags(within[block], spec)
-        half = 0.5 * tau / least
-        needed = certificate_conductance(spec, within[block])
-        for part, weight in ((whole, half + theta / least**2), (negative, half)):
-            skew = part[row, column] - part[column, row]
-            needed += (0.25 * _MARGIN) * weight * np.einsum("kn,kn->n", skew, skew)
-        s = whole + np.swapaxes(whole, 0, 1)
-        s *= 0.5
-        with np.errstate(over="ignore", invalid="ignore"):  # of large arrays that have failed already
-            for k in range(m):
-                pivot, rest = s[k, k], s[k, k + 1 :]
-                pivot -= needed
-                good[block] &= pivot > 0
-                s[k + 1 :, k + 1 :] -= (rest / np.where(good[block], pivot, 1.0))[:, None] * rest
+    m, good = len(lines), np.zeros(lines.shape[2], np.bool_)
+    if slews(spec) or not good.size:
+        return good
+    op, (tau, second), fall = spec.opamp, _delays(spec), _fall(spec) / spec.converters.read_window
+    summing = op.feedback_capacitance + spec.wire.summing_capacitance
+    unity = 2 * math.pi * op.gbw
+    technology = (op.feedback_capacitance, summing, unity, second, tau, fall)
+    _coarsely_certified(lines, np.ascontiguousarray(loads), technology, _SIDE_BY_SIDE, good)
+    left = np.flatnonzero(~good)
+    if left.size:
+        some = np.ascontiguousarray(np.moveaxis(lines[:, : 2 * m, left], -1, 0))
+        good[left] = _positive(_damping(some[..., :m], some[..., m:], loads[:, left], spec, 1.0))
     return good
+
+
+@compiled
+def _coarsely_certified(
+    lines: F64, loads: F64, technology: tuple[float, float, float, float, float, float], width: int, good: Bool
+) -> None:
+    """`good`, (n,), `width` arrays at a time; the last of them reach back to be as many."""
+    (m, _, count), (feedback, summing, unity, second, tau, fall) = lines.shape, technology
+    width = min(width, count)
+    s, needed, least, theta = np.empty((m, m, width)), np.empty(width), np.empty(width), np.empty(width)
+    low, high, whole_skew, skew = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+    for piece in range(0, count, width):
+        first = min(piece, count - width)
+        low[:], high[:], whole_skew[:], skew[:] = np.inf, 0.0, 0.0, 0.0
+        for i in range(m):
+            load = loads[i, first : first + width]
+            for z in range(width):
+                low[z], high[z] = min(low[z], load[z]), max(high[z], load[z])
+            for j in range(i, m):
+                pos, neg = lines[i, j, first : first + width], lines[i, m + j, first : first + width]
+                pos_t, neg_t = lines[j, i, first : first + width], lines[j, m + i, first : first + width]
+                for z in range(width):
+                    turns, whole, mirrored = neg[z] - neg_t[z], pos[z] - neg[z], pos_t[z] - neg_t[z]
+                    skew[z] += turns * turns
+                    whole_skew[z] += (whole - mirrored) * (whole - mirrored)
+                    s[i, j, z] = 0.5 * (whole + mirrored)
+        for z in range(width):
+            least = feedback + low[z] / unity
+            half, of_both = 0.5 * tau / least, (summing + high[z] * second) / unity / (least * least)
+            needed[z] = (feedback + 2.0 * high[z] / unity) * fall
+            needed[z] += 0.25 * _MARGIN * ((half + of_both) * whole_skew[z] + half * skew[z])
+            low[z] = 1.0
+        for k in range(m):
+            for z in range(width):
+                s[k, k, z] -= needed[z]
+                low[z] = low[z] if s[k, k, z] > 0.0 else 0.0
+            for i in range(k + 1, m):
+                for z in range(width):
+                    high[z] = s[k, i, z] / s[k, k, z]
+                for j in range(i, m):
+                    for z in range(width):
+                        s[i, j, z] -= high[z] * s[k, j, z]
+        for z in range(width):
+            good[first + z] = low[z] > 0.0
 
 
 def _positive(s: F64) -> Bool:
@@ -121,7 +161,7 @@ def _positive(s: F64) -> Bool:
     return good
 
 
-def certified_scaled(to_pos: F64, to_neg: F64, within: F64, spec: Spec) -> Bool:
+def certified_scaled(to_pos: F64, to_neg: F64, loads: F64, spec: Spec) -> Bool:
     """(n,): the same in units T of each array's own, found in a few steps up the least eigenvalue, of eigenvector w.
 
     It changes with ln T_j by w_j (M^T w - M w)_j, the lag's share aside.
@@ -134,7 +174,7 @@ def certified_scaled(to_pos: F64, to_neg: F64, within: F64, spec: Spec) -> Bool:
             break
         pos, neg = _in_units(to_pos[left], scale[left]), _in_units(to_neg[left], scale[left])
         growth = np.exp(np.ptp(scale[left], axis=-1))
-        values, vectors = np.linalg.eigh(_damping(pos, neg, within[left], spec, growth))
+        values, vectors = np.linalg.eigh(_damping(pos, neg, loads[:, left], spec, growth))
         least, w, whole = values[:, 0], vectors[:, :, 0], pos - neg
         slope = w * (np.einsum("nij,ni->nj", whole, w) - np.einsum("nij,nj->ni", whole, w))
         size = np.maximum((slope * slope).sum(axis=-1), 1e-12 * goal[left] ** 2)
@@ -178,7 +218,7 @@ def lags_suffice(
     lag = s * r * across + at_inverter * (2.0 + s * r * (across + wire.inverter_capacitance))
     own = s * op.feedback_capacitance * (1.0 + h) + h * (sums + s * (wire.summing_capacitance + stray[0]))
     rest = own + (lag / (1.0 + lag)) * (p + 1j * turn)
-    tau, theta, least = (float(np.squeeze(each)) for each in _lags(within[None], spec))
+    tau, theta, least = (float(np.squeeze(each)) for each in _lags(_loads(within[None]), spec))
     half, of_both = 0.5 * tau / least, theta / least**2
     allowed = _MARGIN * ((half + of_both) * rest.imag**2 + half * turn**2)
     known = (np.abs(rest.imag) <= skew) & (-rest.real <= of_whole[-1])
@@ -191,16 +231,16 @@ def slews(spec: Spec) -> bool:
     return op.model == "behavioral" and SLEWING * op.swing > spec.converters.read_window * op.slew_rate
 
 
-def _damping(to_pos: F64, to_neg: F64, within: F64, spec: Spec, growth: F64 | float) -> F64:
+def _damping(to_pos: F64, to_neg: F64, loads: F64, spec: Spec, growth: F64 | float) -> F64:
     """Symmetric part of M less what settling and the lag take of it, (n, m, m)."""
     m = to_pos.shape[-1]
-    tau, theta, least = _lags(within, spec)
+    tau, theta, least = _lags(loads, spec)
     whole = to_pos - to_neg
     half, of_both = 0.5 * tau / least, theta / least**2  # |k k'| <= (k^2 + k'^2)/2
     s = 0.5 * (whole + np.swapaxes(whole, -1, -2))
     s -= (_MARGIN * (half + of_both))[:, None, None] * _skew_squared(whole)
     s -= (_MARGIN * half)[:, None, None] * _skew_squared(to_neg)
-    s[:, np.arange(m), np.arange(m)] -= certificate_conductance(spec, within, growth)[:, None]
+    s[:, np.arange(m), np.arange(m)] -= _needed(loads, spec, growth)[:, None]
     return s
 
 
@@ -209,18 +249,15 @@ def _in_units(g: F64, scale: F64) -> F64:
     return g * np.exp(scale[:, None, :] - scale[:, :, None])
 
 
-def calm(matrix: F64, to_neg: F64, within: F64, spec: Spec) -> tuple[Bool, F64]:
+def calm(matrix: F64, to_neg: F64, loads: F64, spec: Spec) -> tuple[Bool, F64]:
     """(n,): no pole in the right half-plane, by -eig(E^-1 M) and the same terms of lag; and E^-1 M, (n, m, m), 1/s.
 
     M = `matrix`, (n, m, m).
     """
     m = matrix.shape[-1]
-    unity = 2 * math.pi * spec.opamp.gbw
-    tau, theta, least = _lags(within, spec)
+    tau, theta, least = _lags(loads, spec)
     moment = tau * to_neg
-    moment[:, np.arange(m), np.arange(m)] += (
-        spec.opamp.feedback_capacitance + np.diagonal(within, axis1=-2, axis2=-1) / unity
-    )
+    moment[:, np.arange(m), np.arange(m)] += spec.opamp.feedback_capacitance + loads.T / (2 * math.pi * spec.opamp.gbw)
     pencil: F64 = np.asarray(np.linalg.solve(moment, matrix), dtype=np.float64)
     mu = np.linalg.eigvals(pencil)
     lag = (_MARGIN * (tau + theta / least))[:, None] * np.abs(mu.imag) * np.abs(mu)
@@ -248,14 +285,19 @@ def stays_linear(pencil: F64, x: F64, spec: Spec) -> Bool:
     return good
 
 
-def _lags(within: F64, spec: Spec) -> tuple[float, F64, F64]:
-    """(tau in s, theta in F s (n,), smallest C in F (n,))."""
-    op, load = spec.opamp, _loads(within)
-    unity, low, high = 2 * math.pi * op.gbw, load.min(axis=0), load.max(axis=0)
-    second = 2 * math.pi * op.second_pole if op.second_pole else math.inf
-    tau = 2.0 / unity + spec.inverter.resistance * spec.inverter.feedback_capacitance
-    theta = (op.feedback_capacitance + spec.wire.summing_capacitance + high / second) / unity
+def _lags(loads: F64, spec: Spec) -> tuple[float, F64, F64]:
+    """(tau in s, theta in F s (n,), smallest C in F (n,)) of loads, (m, n)."""
+    op, (tau, second) = spec.opamp, _delays(spec)
+    unity, low, high = 2 * math.pi * op.gbw, loads.min(axis=0), loads.max(axis=0)
+    theta = (op.feedback_capacitance + spec.wire.summing_capacitance + high * second) / unity
     return tau, theta, op.feedback_capacitance + low / unity
+
+
+def _delays(spec: Spec) -> tuple[float, float]:
+    """s: tau, and 1/w2."""
+    op, inverter = spec.opamp, spec.inverter
+    tau = 2.0 / (2 * math.pi * op.gbw) + inverter.resistance * inverter.feedback_capacitance
+    return tau, 1.0 / (2 * math.pi * op.second_pole) if op.second_pole else 0.0
 
 
 def _loads(within: F64) -> F64:

@@ -88,8 +88,6 @@ def cell_currents(
 
 _RENEW = 50
 """Steps after which the residual is computed anew, so that rounding does not pile up in it."""
-_COLUMNS = 64
-"""Columns of a line taken together down the rows: they stay in the cache."""
 
 
 @compiled
@@ -103,7 +101,7 @@ def _conjugate_gradients(
     m, n = drive.shape
     residual, direction, image = work
     # sums column by column: no chain of additions waits for another
-    lines, left, size = np.empty((4, n)), np.empty(n), np.empty(n)
+    lines, left, size = np.empty((5, n)), np.empty(n), np.empty(n)
     size[:] = 0.0
     for i in range(m):
         for j in range(n):
@@ -163,20 +161,14 @@ def _residual(
 def _image(resistance: F64, bl: float, sl: float, current: F64, image: F64, lines: F64, power: F64) -> float:
     """What drops under `current`, (m, n), in `image`; and their inner product, the power.
 
-    `lines`, (4, n), and `power`, (n,), are space.
+    `lines`, (5, n), and `power`, (n,), are space.
     """
     m, n = current.shape
-    for first in range(0, n, _COLUMNS):
-        beyond = min(n, first + _COLUMNS)
-        for j in range(first, beyond):
-            image[m - 1, j] = current[m - 1, j]
-        for i in range(m - 2, -1, -1):
-            for j in range(first, beyond):
-                image[i, j] = image[i + 1, j] + current[i, j]
-        for i in range(1, m):
-            for j in range(first, beyond):
-                image[i, j] += image[i - 1, j]
-    power[:] = 0.0
+    image[m - 1] = current[m - 1]
+    for i in range(m - 2, -1, -1):
+        for j in range(n):
+            image[i, j] = image[i + 1, j] + current[i, j]
+    lines[4], power[:] = 0.0, 0.0
     for first in range(0, m, 4):  # four source-lines side by side, as a running sum waits for itself
         a, b, c, d = first, min(first + 1, m - 1), min(first + 2, m - 1), min(first + 3, m - 1)
         at_a = at_b = at_c = at_d = 0.0
@@ -195,6 +187,7 @@ def _image(resistance: F64, bl: float, sl: float, current: F64, image: F64, line
             lines[0, j], lines[1, j], lines[2, j], lines[3, j] = at_a, at_b, at_c, at_d
         for i in range(first, min(first + 4, m)):
             for j in range(n):
-                image[i, j] = bl * image[i, j] + sl * lines[i - first, j] + resistance[i, j] * current[i, j]
+                lines[4, j] += image[i, j]
+                image[i, j] = bl * lines[4, j] + sl * lines[i - first, j] + resistance[i, j] * current[i, j]
                 power[j] += image[i, j] * current[i, j]
     return float(power.sum())
