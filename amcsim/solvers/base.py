@@ -82,6 +82,8 @@ class Solution:
     disturbed: Bool
     """(*batch,): arrays that the call drove beyond cell.v_disturb, or that went unstable: their cells are written, and
     the handle must be programmed again before its next call."""
+    product: F64 | None = None
+    """A x with the caller's A, (*batch, n, k), where the solver formed it for the residual and x stayed as it was."""
 
 
 @runtime_checkable
@@ -152,7 +154,9 @@ def answered(
     not_converged, unless its status already says that there is none. passes = 0 is digital.
     """
     with np.errstate(all="ignore"):
-        residual = column_norms(b - a @ x) / (column_norms(b) if size is None else size)
+        formed: F64 = a @ x
+        product: F64 | None = formed
+        residual = column_norms(b - formed) / (column_norms(b) if size is None else size)
         status = np.zeros(residual.shape, np.int64) if status is None else status
         reason = np.zeros(residual.shape, np.int64) if reason is None else reason
         plain = np.count_nonzero(residual < np.inf) == residual.size  # no vector is zero, none is without answer
@@ -174,8 +178,10 @@ def answered(
                 status = np.where(none | ~bad, status, Status.NOT_CONVERGED)
                 reason = np.where(none | ~bad, reason, Reason.NONFINITE)
                 x, residual = np.where(bad[..., None, :], np.nan, x), np.where(bad, np.nan, residual)
+                product = None
     disturbed = np.zeros(a.shape[:-2], np.bool_) if disturbed is None else disturbed
-    return Solution(x, status, reason, residual, iterations, Counts(analog_solves=solves), disturbed)
+    counts = Counts(analog_solves=solves)
+    return Solution(x, status, reason, residual, iterations, counts, disturbed, product)
 
 
 def joined(parts: Sequence[Solution]) -> Solution:
@@ -184,7 +190,8 @@ def joined(parts: Sequence[Solution]) -> Solution:
     def along(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts], axis=-1)
 
-    names = ("x", "status", "reason", "residual", "iterations")
+    names = ["x", "status", "reason", "residual", "iterations"]
+    names += ["product"] if all(part.product is not None for part in parts) else []
     return Solution(
         **{name: along(name) for name in names},
         counts=sum((part.counts for part in parts), Counts()),

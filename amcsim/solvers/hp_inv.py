@@ -132,6 +132,11 @@ class HpInv:
         if self.max_reprograms < 0:
             raise ValueError(f"max_reprograms = {self.max_reprograms} must be 0 or more")
 
+    @property
+    def kept(self) -> int:
+        """Search directions kept by the method."""
+        return self.directions if self.method == "gcr" else 0
+
     def program(self, a: F64, key: Key) -> HpInvProgrammed:
         """Program the inner solver with `key`; re-programming takes `key.child(attempt)`, attempt = 1, 2...
 
@@ -260,9 +265,9 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
     unit_b, unit_x = work.unit_b[part], work.unit_x[part]
     columns = np.flatnonzero(live.any(axis=tuple(range(live.ndim - 1))))
     live = live[..., columns]
-    b, size, limit = work.b[part][..., columns], work.size[part][..., columns], work.limit[part][..., columns]
-    x, r, best, mark, ceiling = np.zeros(b.shape), b, size, size, GROWTH * size
-    steps = None if options.method == "plain" else Directions(options.directions if options.method == "gcr" else 0)
+    b, size, limit = (v[part].take(columns, axis=-1) for v in (work.b, work.size, work.limit))
+    x, r, best, mark, ceiling = np.zeros(b.shape), b.copy(), size, size, GROWTH * size
+    steps = None if options.method == "plain" else Directions(options.kept, b.shape)
     for passes in range(1, options.max_iterations + 1):
         if live.ndim > 1:
             r = np.where(live[..., None, :], r, 0.0)
@@ -270,10 +275,18 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
             r = words.round(r, unit_b)
         answer = handle.solve(steps.ask(r) if steps else r)
         work.counts += answer.counts
-        d = steps.correct(a, r, answer.x) if steps else answer.x
-        x = words.round(x + d, unit_x) if words else x + d
-        r = b - a @ x
-        norm = column_norms(r)
+        if steps:
+            norm = steps.take(answer.x, a @ answer.x if answer.product is None else answer.product, x, r)
+        else:
+            x = x + answer.x
+        if words:
+            x = words.round(x, unit_x)
+        if words or not steps:
+            r = b - a @ x
+            norm = column_norms(r)
+        else:  # the recursion's word is taken for a vector that goes on, not for one that ends
+            last = passes % PATIENCE == 0 or passes == options.max_iterations or bool(np.any(answer.disturbed))
+            _exactly(a, b, x, r, norm, live if last else live & ~(norm > limit))
         best = np.minimum(best, norm)
         going = live & (norm > limit) & (norm <= ceiling)
         if passes % PATIENCE == 0:
@@ -290,9 +303,21 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
             if not np.count_nonzero(keep):
                 return
             columns, live = columns[keep], going[..., keep]
-            b, x, r, best, mark, limit, ceiling = (v[..., keep] for v in (b, x, r, best, mark, limit, ceiling))
+            left = b, x, r, best, mark, limit, ceiling
+            b, x, r, best, mark, limit, ceiling = (v.compress(keep, axis=-1) for v in left)
             if steps:
                 steps.keep(np.asarray(keep))
+
+
+def _exactly(a: F64, b: F64, x: F64, r: F64, norm: F64, of: Bool) -> None:
+    """R = b - A x and its norm in their places, in the columns with a vector of `of`, (*batch, k)."""
+    here = np.flatnonzero(of.any(axis=tuple(range(of.ndim - 1))))
+    if here.size == of.shape[-1]:
+        np.subtract(b, a @ x, out=r)
+        norm[...] = column_norms(r)
+    elif here.size:
+        exact = b.take(here, axis=-1) - a @ x.take(here, axis=-1)
+        r[..., here], norm[..., here] = exact, column_norms(exact)
 
 
 def _digital(a: F64, work: _Work) -> None:

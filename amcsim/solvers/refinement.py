@@ -13,11 +13,12 @@ most, if n directions are kept, whatever rho(I - A_lp^-1 A). (Eisenstat, Elman a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
 
 import numpy as np
 
-from amcsim._types import F64, Bool
+from amcsim._compile import compiled
+from amcsim._types import F64, I64, Bool
 from amcsim.solvers.base import column_norms
 
 __all__ = ["STALL", "Directions"]
@@ -25,46 +26,171 @@ __all__ = ["STALL", "Directions"]
 STALL = 0.1
 """Cosine between r and q below which a pass has gained next to nothing (half a per cent of |r|)."""
 
-_EPS = float(np.finfo(np.float64).eps)
+_LANES = 32
+"""Vectors side by side, at most, in a block of kept directions: innermost loops run along them."""
+_LEAST = (10 * float(np.finfo(np.float64).eps)) ** 2
+"""Share of |A d|^2 above which what is left of it is a new direction."""
 
 
-@dataclass
 class Directions:
     """Directions of vectors that are refined side by side, each column of (*batch, n, k) by itself, in float64."""
 
-    kept: int
-    """How many pairs are kept; 0 is minimal residual."""
-    pairs: list[tuple[F64, F64]] = field(default_factory=list)
-    """(p, q = A p), |q| = 1, newest last; zero where a pass gave no new direction."""
-    stalled: Bool | None = None
-    """(*batch, k): columns whose last pass gained nothing."""
+    def __init__(self, kept: int, shape: tuple[int, ...]) -> None:
+        """`kept`: how many pairs (p, q = A p), |q| = 1, are; 0 is minimal residual. `shape`: of x, (*batch, n, k)."""
+        self.kept, self.passes = kept, 0
+        n, k = shape[-2:]
+        lanes = math.prod(shape[:-2]) * k
+        width = max(1, min(lanes, _LANES))
+        blocks = -(-lanes // width)
+        self._pairs = np.empty((kept, blocks, 2, n, width))
+        self._columns = np.full(blocks * width, -1)
+        self._columns[:lanes] = np.arange(lanes)
+        self.stalled = np.zeros((*shape[:-2], k), np.bool_)
 
     def ask(self, r: F64) -> F64:
         """What the array is asked for: r, or the newest q, as large as r, where the last pass stalled."""
-        if not self.pairs or self.stalled is None or not np.count_nonzero(self.stalled):
+        if not np.count_nonzero(self.stalled):
             return r
-        instead = self.pairs[-1][1] * column_norms(r)[..., None, :]
+        newest = self._pairs[(self.passes - 1) % self.kept, :, 1].transpose(1, 0, 2).reshape(r.shape[-2], -1)
+        there = self._columns >= 0
+        instead = np.empty((r.shape[-2], self.stalled.size))
+        instead[:, self._columns[there]] = newest[:, there]
+        instead = np.moveaxis(instead.reshape(-1, *self.stalled.shape), 0, -2) * column_norms(r)[..., None, :]
         return np.where(self.stalled[..., None, :], instead, r)
 
-    def correct(self, a: F64, r: F64, d: F64) -> F64:
-        """The correction of x, (*batch, n, k), from the array's answer d to `ask(r)`."""
-        q = a @ d
-        size = column_norms(q)
-        for p_i, q_i in self.pairs:
-            part = np.einsum("...nk,...nk->...k", q_i, q)[..., None, :]
-            q, d = q - part * q_i, d - part * p_i
-        norm = column_norms(q)
-        new = norm > 10 * _EPS * size
-        inverse = (new / (norm + (norm == 0.0)))[..., None, :]
-        p, q = d * inverse, q * inverse
-        length = np.einsum("...nk,...nk->...k", r, q)
-        if self.kept:
-            self.pairs = [*self.pairs[1 - self.kept or len(self.pairs) :], (p, q)]
-            self.stalled = np.asarray(new & (np.abs(length) < STALL * column_norms(r)))
-        return np.asarray(p * length[..., None, :])
+    def take(self, d: F64, product: F64, x: F64, r: F64) -> F64:
+        """Correct x and r = b - A x in their places by the array's answer d to `ask(r)`; A d is `product`.
+
+        All (*batch, n, k), x and r contiguous. Returns |r|, (*batch, k), as the recursion has it.
+        """
+        norms = np.empty(self.stalled.shape)
+        d, product = np.ascontiguousarray(d), np.ascontiguousarray(product)
+        d, product, x, r = (v.reshape(-1, *v.shape[-2:]) for v in (d, product, x, r))
+        slot = self.passes % self.kept if self.kept else 0
+        held, stalled = min(self.passes, self.kept), self.stalled.ravel()
+        _take(d, product, x, r, self._columns, self._pairs, held, slot, stalled, norms.ravel())
+        self.passes += 1
+        return norms
 
     def keep(self, columns: Bool) -> None:
         """Go on with these columns only, (k,)."""
-        self.pairs = [(p[..., columns], q[..., columns]) for p, q in self.pairs]
-        if self.stalled is not None:
-            self.stalled = self.stalled[..., columns]
+        kept = np.where(columns, np.cumsum(columns) - 1, -1)
+        there = self._columns >= 0
+        member, column = np.divmod(self._columns[there], columns.size)
+        now = kept[column]
+        self._columns[there] = np.where(now < 0, -1, member * np.count_nonzero(columns) + now)
+        self.stalled = np.ascontiguousarray(self.stalled[..., columns])
+
+
+@compiled
+def _take(
+    d: F64, product: F64, x: F64, r: F64, columns: I64, pairs: F64, used: int, slot: int, stalled: Bool, norms: F64
+) -> None:
+    """See Directions.take; arrays are (N, n, k) and (N k,). columns: what each lane of the pairs holds, or -1."""
+    kept, blocks, _, n, w = pairs.shape
+    p, q, rest = np.empty((n, w)), np.empty((n, w)), np.empty((n, w))
+    before, size, part, norm = np.empty(w), np.empty(w), np.empty(w), np.empty(w)
+    for block in range(blocks):
+        own = columns[block * w : (block + 1) * w]
+        alive = 0
+        for z in range(w):
+            alive += own[z] >= 0
+        if alive == 0:
+            continue
+        _load(d, own, p)
+        _load(product, own, q)
+        _load(r, own, rest)
+        _products(q, q, before)
+        _products(rest, rest, size)
+        for i in range(used):
+            _products(pairs[i, block, 1], q, part)
+            _take_off(part, pairs[i, block, 0], p)
+            _take_off(part, pairs[i, block, 1], q)
+        _products(q, q, norm)
+        for z in range(w):
+            norm[z] = 1.0 / math.sqrt(norm[z]) if norm[z] > _LEAST * before[z] else 0.0
+        for i in range(n):
+            for z in range(w):
+                p[i, z] *= norm[z]
+            for z in range(w):
+                q[i, z] *= norm[z]
+        if kept:
+            _copy(p, pairs[slot, block, 0])
+            _copy(q, pairs[slot, block, 1])
+        _products(rest, q, part)
+        _take_off(part, q, rest)
+        _store(r, own, rest)
+        _products(rest, rest, before)
+        _load(x, own, rest)
+        for z in range(w):
+            if own[z] >= 0:
+                norms[own[z]] = math.sqrt(before[z])
+                stalled[own[z]] = kept > 0 and norm[z] > 0.0 and part[z] * part[z] < STALL * STALL * size[z]
+            part[z] = -part[z]
+        _take_off(part, p, rest)
+        _store(x, own, rest)
+
+
+@compiled
+def _products(a: F64, b: F64, total: F64) -> None:
+    """Of each lane's vectors: (n, w), (n, w), (w,)."""
+    for z in range(total.size):
+        total[z] = 0.0
+    for i in range(a.shape[0]):
+        for z in range(total.size):
+            total[z] += a[i, z] * b[i, z]
+
+
+@compiled
+def _take_off(part: F64, along: F64, v: F64) -> None:
+    """V less its parts, (w,), along others: (n, w) both."""
+    for i in range(v.shape[0]):
+        for z in range(part.size):
+            v[i, z] -= part[z] * along[i, z]
+
+
+@compiled
+def _copy(v: F64, to: F64) -> None:
+    """By a loop: an assignment of slices brings eight seconds of compilation with it."""
+    for i in range(v.shape[0]):
+        for z in range(v.shape[1]):
+            to[i, z] = v[i, z]
+
+
+@compiled
+def _load(v: F64, own: I64, lanes: F64) -> None:
+    """Columns `own` of v (N, n, k) into lanes (n, w); zeros for those that have left."""
+    (n, w), (member, first) = lanes.shape, divmod(max(own[0], 0), v.shape[2])
+    if _side_by_side(own, first, v.shape[2]):
+        for i in range(n):
+            row, lane = v[member, i, first : first + w], lanes[i]
+            for z in range(w):
+                lane[z] = row[z]
+        return
+    for z in range(w):
+        member, first = divmod(max(own[z], 0), v.shape[2])
+        for i in range(n):
+            lanes[i, z] = v[member, i, first] if own[z] >= 0 else 0.0
+
+
+@compiled
+def _store(v: F64, own: I64, lanes: F64) -> None:
+    """The way back."""
+    (n, w), (member, first) = lanes.shape, divmod(max(own[0], 0), v.shape[2])
+    if _side_by_side(own, first, v.shape[2]):
+        for i in range(n):
+            row, lane = v[member, i, first : first + w], lanes[i]
+            for z in range(w):
+                row[z] = lane[z]
+        return
+    for z in range(w):
+        member, first = divmod(max(own[z], 0), v.shape[2])
+        if own[z] >= 0:
+            for i in range(n):
+                v[member, i, first] = lanes[i, z]
+
+
+@compiled
+def _side_by_side(own: I64, first: int, k: int) -> bool:
+    """Whether all lanes are columns of one matrix, next to each other: they never change their order."""
+    return own[0] >= 0 and own[-1] - own[0] == own.size - 1 and first + own.size <= k

@@ -138,11 +138,34 @@ def test_a_disturbed_array_starts_anew_without_old_directions(rhs: Make, error_l
 
 def test_an_answer_without_a_new_direction_changes_nothing(rhs: Make) -> None:
     """The same d again lies in the kept directions: no step, no division by nothing."""
-    a, r = np.eye(3), rhs(3, 1)
-    steps = Directions(4)
+    x, r = np.zeros((3, 1)), rhs(3, 1)
+    steps = Directions(4, x.shape)
     d = rhs(3, 1, seed=4)
-    first = steps.correct(a, r, d)
+    steps.take(d, d, x, r)
+    first = x.copy()
     assert np.abs(first).max() > 0
-    second = steps.correct(a, r - a @ first, d)
-    assert not second.any()
-    assert not steps.correct(a, r, np.zeros((3, 1))).any()
+    for again in (d, np.zeros((3, 1))):
+        size = steps.take(again, again, x, r)
+        np.testing.assert_array_equal(x, first)
+        np.testing.assert_allclose(size, np.linalg.norm(r, axis=0), rtol=1e-14)
+
+
+def test_columns_that_leave_take_their_directions_along(rhs: Make) -> None:
+    """Of 70 vectors, more than a block has lanes, those that stay go on as if they had been alone."""
+    a, b = np.eye(6) + 0.3 * rhs(6, 6, seed=2) / 6**0.5, rhs(6, 70)
+    stay = np.arange(70) % 3 > 0
+    both = [(Directions(3, b.shape), np.zeros(b.shape), b.copy())]
+    both.append((Directions(3, b[:, stay].shape), np.zeros((6, stay.sum())), b.compress(stay, axis=1)))
+    for _ in range(2):
+        for steps, x, r in both:
+            d = steps.ask(r).copy()
+            steps.take(d, a @ d, x, r)
+    steps, x, r = both[0]
+    steps.keep(stay)
+    both[0] = steps, x.compress(stay, axis=1), r.compress(stay, axis=1)
+    for _ in range(2):
+        for steps, x, r in both:
+            d = steps.ask(r).copy()
+            steps.take(d, a @ d, x, r)
+    np.testing.assert_allclose(both[0][1], both[1][1], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(both[0][2], b[:, stay] - a @ both[0][1], atol=1e-14)
