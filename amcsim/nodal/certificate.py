@@ -87,7 +87,7 @@ def certified(to_pos: F64, to_neg: F64, within: F64, spec: Spec) -> Bool:
 
 
 def certified_lines(lines: F64, loads: F64, spec: Spec) -> Bool:
-    """The same of arrays side by side along the last axis: `lines`, (m, 2m or more, n), G+ and then G-; `loads`, (m, n).
+    """The same of arrays side by side along the last axis: `lines`, (m, 2m or more, n): G+, then G-; `loads`, (m, n).
 
     At first with half the squared Frobenius norm of K, as its singular values come in pairs, in the place of K* K.
     """
@@ -113,7 +113,7 @@ def _coarsely_certified(
     """`good`, (n,), `width` arrays at a time; the last of them reach back to be as many."""
     (m, _, count), (feedback, summing, unity, second, tau, fall) = lines.shape, technology
     width = min(width, count)
-    s, needed, least, theta = np.empty((m, m, width)), np.empty(width), np.empty(width), np.empty(width)
+    s, needed = np.empty((m, m, width)), np.empty(width)
     low, high, whole_skew, skew = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
     for piece in range(0, count, width):
         first = min(piece, count - width)

@@ -19,11 +19,12 @@ import numpy as np
 
 from amcsim._types import F64, I64, Bool
 from amcsim.mapping import largest
-from amcsim.nodal.certificate import calm, certified, certified_scaled, stays_linear
+from amcsim.nodal.certificate import calm, certified_lines, certified_scaled, stays_linear
 from amcsim.realisation import Realisation
-from amcsim.small_matrices import batch_last, inverses
+from amcsim.small_matrices import inverses
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
+from amcsim.surrogate import programming
 from amcsim.surrogate.curved import Curved, curved
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.wires import transfer
@@ -138,68 +139,49 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     """
     batch, m = r.offset.shape[:-1], r.offset.shape[-1]
     n = int(np.prod(batch, dtype=int))
-    flat = Realisation(*(part.reshape(n, *part.shape[len(batch) :]) for part in vars(r).values()))
-    # arrays with the batch last (amcsim.small_matrices): cells are (2, m, m, n)
-    devices = np.empty((2, m, m, n))
-    devices[0], devices[1] = np.moveaxis(flat.g_pos, 0, -1), np.moveaxis(flat.g_neg, 0, -1)
-    surrogate.require(spec, (m, m), devices)
-    law = surrogate.cell
-    g = law.conductance(devices)
-    currents = np.moveaxis(transfer(spec, np.moveaxis(g, -1, 0)), 0, -1)
-    # currents of summing node i per volt on bit-line j of each array, and per volt on summing node k
-    to_pos, to_neg, within = currents[:, :m], currents[:, m : 2 * m], currents[:, 2 * m :]
-    within[np.arange(m), np.arange(m)] += spec.g_unit
-    offset, inverter_offset, ratio = map(batch_last, (flat.offset, flat.inverter_offset, flat.inverter_ratio))
-    columns = np.add.reduce(g, axis=1)
+    flat = Realisation(*(np.ascontiguousarray(part.reshape(n, *part.shape[len(batch) :])) for part in vars(r).values()))
+    law, linear = surrogate.cell, spec.cell.iv == "linear"
+    # arrays lie side by side along the last axis (amcsim.small_matrices): cells are (2, m, m, n)
+    g, reached = np.empty((2, m, m, n)), np.empty(2)
+    programming.cells(flat.g_pos, flat.g_neg, law.r0, g, reached)
+    surrogate.require(spec, (m, m), reached)
+    # currents of summing node i per volt on bit-line j of G+, of G-, and per volt on summing node k
+    lines = np.ascontiguousarray(np.moveaxis(transfer(spec, np.moveaxis(g, -1, 0)), 0, -1))
+    nodes = np.arange(m)
+    lines[nodes, 2 * m + nodes] += spec.g_unit
     leak = 0.0 if spec.opamp.model == "ideal" else 1.0 / surrogate.gain
-    ro = surrogate.output_resistance
-    load = columns[0] + 1.0 / spec.inverter.resistance
-    load_inverter = columns[1] + 1.0 / (spec.inverter.resistance * ratio)
-    noise_gain = 1.0 + ratio
-    divide = 1.0 + noise_gain * leak * (1.0 + ro * load_inverter)
-    slope, start = -ratio / divide, noise_gain * inverter_offset / divide
-    matrix = to_neg * slope
-    matrix += to_pos
-    matrix += within * (leak * (1.0 + ro * load))
-    known = np.einsum("ijn,jn->in", within, offset) - np.einsum("ijn,jn->in", to_neg, start)
-    square = g * g
-    if (
-        law.r_even != 0 and spec.cell.iv == "linear"
-    ):  # a summing node away from ground shifts the channel's mean potential, too
-        bent = square * ((2.0 * law.r_even) * offset[:, None])
-        bent[1] *= slope
-        matrix -= bent[0]
-        matrix -= bent[1]
-    square *= g
-    square *= law.r0
-    cube = np.moveaxis(square, -1, 0).transpose(0, 2, 1, 3).reshape(n, m, 2 * m)
-    # and first
-    to_pos, to_neg, within, matrix = (np.moveaxis(part, -1, 0) for part in (to_pos, to_neg, within, matrix))
-    slope, start, known, load, load_inverter = (
-        np.ascontiguousarray(part.T) for part in (slope, start, known, load, load_inverter)
-    )
+    amplifier = (leak, surrogate.output_resistance, 1.0 / spec.inverter.resistance)
+    matrix, known, slope, start, load = (np.empty((n, *shape)) for shape in ((m, m), (m,), (m,), (m,), (2 * m,)))
+    bend = 2.0 * law.r_even if linear else 0.0
+    drawn = (flat.offset, flat.inverter_offset, flat.inverter_ratio)
+    programming.nodes(g, lines, drawn, amplifier, bend, matrix, known, slope, start, load)
     inverse = inverses(matrix)
-    sure = certified(to_pos, to_neg, within, spec)
+    response, rest, correction = np.empty((n, m, m)), np.empty((n, m)), np.empty((n, m, 2 * m))
+    programming.answers(inverse, known, g, spec.g_unit, law.r0, response, rest, correction)
+    loads = lines[nodes, 2 * m + nodes]
+    sure = certified_lines(lines, loads, spec)
     unstable, tame, pencils = np.zeros(n, dtype=bool), sure.copy(), {}
     doubtful = np.flatnonzero(~sure)
     if doubtful.size:
         unstable[doubtful] = np.linalg.det(matrix[doubtful] / spec.g_unit) < 0
         doubtful = doubtful[~unstable[doubtful]]
     if doubtful.size:
-        tame[doubtful], first_order = calm(matrix[doubtful], to_neg[doubtful], within[doubtful], spec)
+        some = np.moveaxis(lines[..., doubtful], -1, 0)
+        to_pos, to_neg = (np.ascontiguousarray(part) for part in (some[..., :m], some[..., m : 2 * m]))
+        tame[doubtful], first_order = calm(matrix[doubtful], to_neg, loads[:, doubtful], spec)
         pencils = dict(zip(doubtful.tolist(), first_order, strict=True))
-        again = doubtful[tame[doubtful]]
-        sure[again] = certified_scaled(to_pos[again], to_neg[again], within[again], spec)
+        again = tame[doubtful]
+        sure[doubtful[again]] = certified_scaled(to_pos[again], to_neg[again], loads[:, doubtful[again]], spec)
     bent_cells = None
-    if spec.cell.iv == "sinh":
+    if not linear:
         bent_cells = (curved(INV, spec, flat, law, surrogate.gain), matrix, known)
     return InvArray(
-        response=_batch(spec.g_unit * inverse, batch),
-        rest=_batch(np.einsum("nij,nj->ni", inverse, known), batch),
+        response=_batch(response, batch),
+        rest=_batch(rest, batch),
         slope=_batch(slope, batch),
         start=_batch(start, batch),
-        correction=_batch(inverse @ cube, batch),
-        load=_batch(np.concatenate([load, load_inverter], axis=-1), batch),
+        correction=_batch(correction, batch),
+        load=_batch(load, batch),
         certified=_batch(sure & surrogate.fast_verdict, batch),
         unstable=_batch(unstable & surrogate.fast_verdict, batch),
         calm=_batch(tame & surrogate.fast_verdict, batch),
