@@ -19,8 +19,8 @@ REPOSITORY = ROOT.parent
 # Read from top to bottom (CONTRIBUTING.md): a room imports only rooms of lines before its own, or itself.
 ROOMS = """
     _types _compile status streams
-    specs
-    small_matrices access mapping write_error variation realisation
+    sections presets specs
+    columns small_matrices access mapping write_error variation realisation
     plot runs device topology netlist nodal ngspice analysis surrogate solvers campaign training cost studies report cli
     __main__
 """.split()  # noqa: SIM905 (a table reads better)
