@@ -10,18 +10,22 @@ from __future__ import annotations
 import numpy as np
 
 from amcsim._types import F64
+from amcsim.columns import flattened, ranged
 from amcsim.small_matrices import inverses
 from amcsim.specs import CellSpec, Spec
 
 __all__ = [
     "HEADROOM",
     "check_matrix",
+    "converter",
     "inverse_for_ranging",
     "largest",
     "matrix_scale",
     "product_scale",
     "quantise",
+    "ranging_limits",
     "to_conductances",
+    "to_voltages",
     "voltage_scale",
 ]
 
@@ -72,14 +76,47 @@ def inverse_for_ranging(a: F64) -> F64:
     return inverse if known.all() else np.where(known, inverse, 0.0)
 
 
+def converter(bits: int | None, full_scale: float) -> tuple[float, float, float]:
+    """Step (V), lowest and highest word of a mid-tread converter of +-full_scale, V; None is ideal, a step of 0."""
+    if bits is None:
+        return 0.0, 0.0, 0.0
+    top = 2.0 ** (bits - 1)
+    return full_scale / top, -top, max(top - 1.0, 1.0)
+
+
 def quantise(v: F64, bits: int | None, full_scale: float) -> F64:
     """Mid-tread converter of +-full_scale, V; None is ideal."""
-    if bits is None:
+    step, low, high = converter(bits, full_scale)
+    if step == 0.0:
         return v
-    step = 2.0 * full_scale / 2**bits
-    top = 2 ** (bits - 1)
-    levels: F64 = np.minimum(np.maximum(np.rint(v / step), -top), max(top - 1, 1)) * step  # np.clip: twice as long
+    levels: F64 = np.minimum(np.maximum(np.rint(v / step), low), high) * step  # np.clip: twice as long
     return levels
+
+
+def ranging_limits(spec: Spec, product: bool = False) -> F64:
+    """What `to_voltages` keeps to: inputs and predicted outputs, V; 1 where the gain is the array's; the DAC's words.
+
+    Inputs stay within cell.v_read_max and the DAC's full scale, outputs within HEADROOM of v_read_max and of the ADC's;
+    those of a product are bound by swing and ADC alone.
+    """
+    limit, conv = spec.cell.v_read_max, spec.converters
+    into = (1 - 1e-12) * min(limit, conv.dac_full_scale or limit)  # rounding must not pass a bound
+    out = 0.9 * spec.opamp.swing if product else limit
+    dac = converter(conv.dac_bits, conv.dac_full_scale or limit)
+    return np.array([into, HEADROOM * min(out, conv.adc_full_scale or out), conv.ranging == "array", *dac])
+
+
+def to_voltages(response: F64, factor: F64, v: F64, limits: F64) -> tuple[F64, F64]:
+    """Input voltages (*batch, n, k) for v, ranged by a power of two and converted; volts at the outputs for one unit,
+    (*batch, k), `factor` (*batch,) where that power is 1.
+
+    response: outputs for one volt at the inputs, (*batch, m, n); limits: of `ranging_limits`. NaN where no power of two
+    keeps both in range: below 1e-301, or where the prediction overflows.
+    """
+    columns = flattened(v)
+    volts, unit = np.empty(columns.shape), np.empty((len(columns), v.shape[-1]))
+    ranged(flattened(response), np.ascontiguousarray(factor).reshape(-1), columns, limits, volts, unit)
+    return volts.reshape(v.shape), unit.reshape(v.shape[:-2] + v.shape[-1:])
 
 
 def voltage_scale(inverse: F64, b: F64, spec: Spec) -> F64:
@@ -87,36 +124,15 @@ def voltage_scale(inverse: F64, b: F64, spec: Spec) -> F64:
 
     inverse: of `inverse_for_ranging`, (*batch, m, m); b: (*batch, m, k). It stands for a host that finds the exponent
     of its programmable-gain input by halving and doubling; those short probing solves are not counted.
-    Inputs stay within cell.v_read_max and the DAC's full scale, outputs within HEADROOM of v_read_max and of the ADC's.
     With converters.ranging = "array" the gain is set once a matrix: every b as large as this one must find room.
-    NaN where no such power of two exists: below 1e-301, or where the prediction overflows.
+    NaN where there is none (`to_voltages`).
     """
-    limit = spec.cell.v_read_max
-    return _power_of_two(inverse, b, min(limit, spec.converters.adc_full_scale or limit), spec)
+    return to_voltages(inverse, np.ones(inverse.shape[:-2]), b, ranging_limits(spec))[1]
 
 
 def product_scale(scaled: F64, v: F64, spec: Spec) -> F64:
-    """Volts for one unit of v, (*batch, k), by the same rule for a product: outputs are bound by swing and ADC alone.
+    """Volts for one unit of v, (*batch, k), by the same rule for a product.
 
     scaled: A / a_max, (*batch, m, n); v: (*batch, n, k).
     """
-    swing = 0.9 * spec.opamp.swing
-    return _power_of_two(scaled, v, min(swing, spec.converters.adc_full_scale or swing), spec)
-
-
-def _power_of_two(response: F64, b: F64, out: float, spec: Spec) -> F64:
-    """`response`, (*batch, m, n), gives outputs from b, (*batch, n, k); `out` bounds them, V."""
-    limit = spec.cell.v_read_max
-    into = (1 - 1e-12) * min(limit, spec.converters.dac_full_scale or limit)  # rounding must not pass a bound
-    top = largest(b)
-    if spec.converters.ranging == "vector":
-        predicted = largest(response @ b)
-    else:
-        predicted = np.abs(response).sum(axis=-1).max(axis=-1)[..., None] * top
-    need = np.maximum(top / into, predicted / (HEADROOM * out))
-    exponent = np.frexp(need)[1]  # 0 where there is nothing to scale
-    if np.count_nonzero((exponent >= -1000) & (need < np.inf)) == need.size:
-        return np.ldexp(1.0, -exponent)
-    scale: F64 = np.ldexp(1.0, -np.maximum(exponent, -1000))
-    # A column scaled by less than it needs would sink below the amplifiers' offsets and come back as their noise.
-    return np.where((exponent >= -1000) & (need < np.inf), scale, np.nan)
+    return to_voltages(scaled, np.ones(scaled.shape[:-2]), v, ranging_limits(spec, product=True))[1]

@@ -10,18 +10,15 @@ from typing import ClassVar
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
-from amcsim.mapping import inverse_for_ranging, largest, matrix_scale, quantise, voltage_scale
+from amcsim.mapping import converter, inverse_for_ranging, largest, matrix_scale, quantise, ranging_limits, to_voltages
 from amcsim.realisation import Realisation
-from amcsim.solvers.base import Counts, Solution, answered, check_rhs, column_norms, joined
+from amcsim.solvers.base import Counts, Solution, answered, check_rhs, column_norms
 from amcsim.specs import Spec
 from amcsim.status import Status
 from amcsim.topology.circuit import Topology
 from amcsim.topology.inv import INV
 
 __all__ = ["AnalogProgrammed", "ArrayProgrammed"]
-
-_NUMBERS = 2**15
-"""Numbers of right-hand sides solved at a time by `in_pieces`: what is made of them stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -70,40 +67,33 @@ class AnalogProgrammed(ArrayProgrammed):
     def _ranging(self) -> tuple[F64, F64]:
         return matrix_scale(self.a), inverse_for_ranging(self.a)
 
-    @property
-    def in_pieces(self) -> bool:
-        """Whether many vectors are solved sooner in pieces: where nothing is done once for all of them."""
-        return False
+    @cached_property
+    def _limits(self) -> F64:
+        return ranging_limits(self.spec)
+
+    @cached_property
+    def _adc(self) -> tuple[float, float, float]:
+        conv = self.spec.converters
+        return converter(conv.adc_bits, conv.adc_full_scale or self.spec.cell.v_read_max)
 
     def inputs(self, v: F64) -> tuple[F64, F64]:
         """See ArrayProgrammed."""
-        with np.errstate(over="ignore"):  # where a and 1/b are huge together, x is 0
-            return self._ranged(v)
-
-    def _ranged(self, v: F64) -> tuple[F64, F64]:
         a_max, inverse = self._ranging
-        scale = voltage_scale(inverse, v, self.spec)[..., None, :]
-        conv = self.spec.converters
-        volts = quantise(v * scale, conv.dac_bits, conv.dac_full_scale or self.spec.cell.v_read_max)
-        return volts, scale * a_max[..., None, None]
+        volts, unit = to_voltages(inverse, a_max, v, self._limits)
+        return volts, unit[..., None, :]
 
     def solve(self, b: F64) -> Solution:
         """Solve A x = b for b, (*batch, m, k): scaled into the voltage range, converted, solved, scaled back.
 
         A zero vector needs no circuit: its answer is 0. Raises ValueError for a right-hand side of another shape.
         """
-        b = check_rhs(self.a, b)
-        step = max(1, _NUMBERS * b.shape[-1] // max(b.size, 1))
-        if b.shape[-1] <= 2 * step or not self.in_pieces:
-            return self._solved(b)
-        pieces = (slice(k, k + step) for k in range(0, b.shape[-1], step))
-        return joined([self._solved(np.ascontiguousarray(b[..., piece])) for piece in pieces])
+        return self._solved(check_rhs(self.a, b))
 
     def _solved(self, b: F64) -> Solution:
-        conv = self.spec.converters
+        volts, unit = self.inputs(b)
         with np.errstate(all="ignore"):  # a vector with infinite entries has no answer, and needs no warning
-            volts, unit = self._ranged(b)
             outputs, status, reason = self.answer(volts)
+            conv = self.spec.converters
             x = quantise(outputs, conv.adc_bits, conv.adc_full_scale or self.spec.cell.v_read_max) / unit
             size = column_norms(b)
         if np.count_nonzero(size) < size.size:

@@ -7,17 +7,20 @@ from functools import cached_property
 
 import numpy as np
 
-from amcsim._types import F64, I64
+from amcsim._types import F64, I64, Bool
+from amcsim.columns import flattened
 from amcsim.mapping import check_matrix
 from amcsim.nodal.build import build
 from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.verdict import judge
 from amcsim.realisation import linear_matrix, realise
 from amcsim.solvers.analog import AnalogProgrammed, ArrayProgrammed
+from amcsim.solvers.base import Counts, Solution
 from amcsim.solvers.exact import solve_or_nan
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
+from amcsim.surrogate.columns import solved
 from amcsim.surrogate.confidence import features
 from amcsim.surrogate.inv import InvArray, program
 from amcsim.surrogate.model import Surrogate
@@ -25,6 +28,9 @@ from amcsim.surrogate.mvm import MvmArray
 from amcsim.surrogate.reads import Reads, reads
 
 __all__ = ["SurrogateArray", "SurrogateProgrammed", "SurrogateSolver"]
+
+
+_Constants = tuple[F64, F64, F64, F64, F64, F64, F64, F64, F64, Bool, Bool, F64]
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,52 @@ class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
 
     array: InvArray
 
-    @property
-    def in_pieces(self) -> bool:
-        """See AnalogProgrammed: arrays that no certificate vouches for are looked at one by one, so only where few."""
-        return float((self.array.certified | self.array.unstable).mean()) > 0.98
+    @cached_property
+    def _members(self) -> dict[tuple[int, ...], SurrogateProgrammed]:
+        """Arrays of a batch that are solved one by one: those that no certificate vouches for."""
+        array = self.array
+        if array.all_certified:
+            return {}
+        return {
+            index: SurrogateProgrammed(self.a[index], self.spec, self.realisation[index], array.member(index))
+            for index in map(tuple, np.argwhere(~(array.certified | array.unstable)).tolist())
+        }
+
+    @cached_property
+    def _constants(self) -> _Constants:
+        """What `solved` asks for before the right-hand sides."""
+        array, spec = self.array, self.spec
+        a_max, inverse = self._ranging
+        unstable, left = np.reshape(array.unstable, -1), np.reshape(~(array.certified | array.unstable), -1)
+        disturbing = max(spec.cell.v_disturb, spec.cell.v_read_max)
+        limits = np.array([*self._limits, *self._adc, *array.limits, disturbing])
+        return (
+            flattened(self.a),
+            flattened(inverse),
+            np.ascontiguousarray(a_max).reshape(-1),
+            *array.stacked,
+            unstable,
+            left,
+            limits,
+        )
+
+    def _solved(self, b: F64) -> Solution:
+        array = self.array
+        if array.curved is not None or not (b.ndim > 2 or array.all_certified or array.unstable):
+            return super()._solved(b)
+        shape = b.shape[:-2] + b.shape[-1:]
+        x, residual, words = np.empty(b.shape), np.empty(shape), np.zeros((3, *shape), np.int64)
+        hurt = np.zeros(b.shape[:-2], np.bool_)
+        flat = flattened(b)
+        count, k = len(flat), shape[-1]
+        into = x.reshape(flat.shape), residual.reshape(count, k), words.reshape(3, count, k), hurt.reshape(count)
+        solves, (status, reason, passes) = solved(*self._constants, flat, *into), words
+        for index, member in self._members.items():
+            one = member.solve(b[index])
+            x[index], residual[index], hurt[index] = one.x, one.residual, one.disturbed
+            status[index], reason[index], passes[index] = one.status, one.reason, one.iterations
+            solves += one.counts.analog_solves
+        return Solution(x, status, reason, residual, passes, Counts(analog_solves=solves), hurt)
 
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
         """See ArrayProgrammed."""

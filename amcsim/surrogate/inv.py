@@ -11,20 +11,20 @@ costs one product, one correction and its bounds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
-from amcsim.mapping import largest
+from amcsim.columns import flattened
 from amcsim.nodal.certificate import calm, certified_lines, certified_scaled, stays_linear
 from amcsim.realisation import Realisation
 from amcsim.small_matrices import inverses
 from amcsim.specs import Spec
-from amcsim.status import Reason, Status
 from amcsim.surrogate import programming
+from amcsim.surrogate.columns import bounds, outputs
 from amcsim.surrogate.curved import Curved, curved
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.wires import transfer
@@ -64,26 +64,37 @@ class InvArray:
     curved: tuple[Curved, F64, F64] | None = None
     """Sinh cells with M (N, m, m) and what is known at b = 0 (N, m); or None."""
 
+    @cached_property
+    def stacked(self) -> tuple[F64, F64, F64, F64, F64, F64]:
+        """response, rest, slope, start, correction and load, (N, ...)."""
+        parts = (self.response, self.rest, self.slope, self.start, self.correction, self.load)
+        ranks = (2, 1, 1, 1, 2, 1)
+        flat = (part.reshape(-1, *part.shape[part.ndim - rank :]) for part, rank in zip(parts, ranks, strict=True))
+        one, two, three, four, five, six = map(np.ascontiguousarray, flat)
+        return one, two, three, four, five, six
+
+    @cached_property
+    def limits(self) -> F64:
+        """Of voltages on cells, output currents and outputs (A, V); r_even and r_odd of cells that are not curved."""
+        spec, law = self.surrogate.spec, self.surrogate.cell
+        current = swing = np.inf
+        if spec.opamp.model == "behavioral":
+            current, swing = spec.opamp.output_current, _NEAR_SWING * spec.opamp.swing
+        bends = law.r0 > 0 and self.curved is None
+        return np.array([spec.cell.v_read_max, current, swing, law.r_even * bends, law.r_odd * bends])
+
     def outputs(self, b: F64) -> tuple[F64, F64]:
         """(x, xn), (*batch, m, k), for input voltages b, (*batch, m, k)."""
-        law, m = self.surrogate.cell, b.shape[-2]
-        x = self.response @ b
-        x += self.rest[..., None]
-        slope, start = self.slope[..., None], self.start[..., None]
+        flat = flattened(b)
+        x, xn = np.empty(flat.shape), np.empty(flat.shape)
+        outputs(*self.stacked[:5], self.limits[3:], flat, x, xn)
         if self.curved is not None:
             cells, matrix, at_rest = self.curved
-            flat = b.reshape(-1, *b.shape[-2:])
             known = self.surrogate.spec.g_unit * flat + at_rest[..., None]
-            inverters = slope.reshape(-1, m), start.reshape(-1, m)
-            x = cells.newton(matrix, known, x.reshape(flat.shape), *inverters).reshape(b.shape)
-        elif law.r0 > 0:
-            both = np.concatenate([x, slope * x + start], axis=-2)
-            bend = np.abs(both)
-            bend *= law.r_odd
-            bend += law.r_even * both
-            bend *= both
-            x += self.correction @ bend
-        return x, slope * x + start
+            slope, start = self.stacked[2:4]
+            x = cells.newton(matrix, known, x, slope, start)
+            xn = slope[..., None] * x + start[..., None]
+        return x.reshape(b.shape), xn.reshape(b.shape)
 
     def answers(self, b: F64) -> F64:
         """x, (*batch, m, k), for input voltages b, (*batch, m, k)."""
@@ -104,32 +115,20 @@ class InvArray:
         """Whether every array of the batch is."""
         return bool(self.certified.all())
 
-    @cached_property
-    def _harmless(self) -> float:
-        """Voltage up to which no bound can be hit, V."""
-        spec = self.surrogate.spec
-        if spec.opamp.model != "behavioral":
-            return spec.cell.v_read_max
-        current = spec.opamp.output_current / float(self.load.max())
-        return min(spec.cell.v_read_max, _NEAR_SWING * spec.opamp.swing, current)
-
     def bounds(self, b: F64, x: F64, xn: F64) -> tuple[I64, I64]:
         """(status, reason), (*batch, k): ok or saturated, by the same bounds as amcsim.nodal.verdict."""
         shape = b.shape[:-2] + b.shape[-1:]
-        status, reason = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        volts = np.concatenate([x, xn, b], axis=-2)
-        if np.count_nonzero(np.abs(volts) <= self._harmless) == volts.size:
-            return status, reason
-        spec, out = self.surrogate.spec, volts[..., : -b.shape[-2], :]
-        peak, into = largest(out), largest(b)
-        reached = [(np.maximum(peak, into) > spec.cell.v_read_max, Reason.DISTURB)]
-        if spec.opamp.model == "behavioral":
-            current = largest(self.load[..., None] * out)
-            reached.append((current > spec.opamp.output_current, Reason.CURRENT))
-            reached.append((peak > _NEAR_SWING * spec.opamp.swing, Reason.VOLTAGE))
-        for hit, why in reached:
-            status[hit], reason[hit] = Status.SATURATED, why
-        return status, reason
+        b, x, xn = map(flattened, (b, x, xn))
+        status, reason = np.empty((2, len(b), shape[-1]), dtype=np.int64)
+        bounds(self.stacked[5], self.limits[:3], b, x, xn, status, reason)
+        return status.reshape(shape), reason.reshape(shape)
+
+    def member(self, index: tuple[int, ...]) -> InvArray:
+        """One array of a batch without curved cells."""
+        number = int(np.ravel_multi_index(index, self.calm.shape))
+        whole = ("pencils", "surrogate", "curved")
+        parts: dict[str, Any] = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
+        return replace(self, pencils={0: self.pencils[number]} if number in self.pencils else {}, **parts)
 
 
 def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:

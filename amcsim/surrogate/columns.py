@@ -1,0 +1,154 @@
+"""A pass through arrays as the surrogate sees them, in machine code: amcsim.columns with the circuit in between."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from amcsim._compile import compiled
+from amcsim._types import F64, I64, Bool
+from amcsim.columns import WIDTH, copied, product, ranged_piece, returned_piece, scaled_back, wrote
+from amcsim.status import Reason, Status
+
+__all__ = ["bounds", "outputs", "solved"]
+
+_SATURATED, _UNSTABLE = int(Status.SATURATED), int(Status.UNSTABLE)
+_VOLTAGE, _DISTURB, _CURRENT, _POLE = (int(r) for r in (Reason.VOLTAGE, Reason.DISTURB, Reason.CURRENT, Reason.POLE))
+
+
+@compiled
+def _outputs_piece(
+    response: F64, rest: F64, slope: F64, start: F64, correction: F64, bend: F64, volts: F64, out: F64, room: F64
+) -> None:
+    """out (2m, w): x and xn at inputs `volts` (m, w); bend: r_even and r_odd of the cells, ohm/V; room (3m, w)."""
+    m, w = volts.shape
+    even, odd = bend[0], bend[1]
+    bent, added = room[: 2 * m], room[2 * m : 3 * m]
+    product(response, volts, out[:m])
+    for i in range(m):
+        for z in range(w):
+            out[i, z] += rest[i]
+            out[m + i, z] = slope[i] * out[i, z] + start[i]
+    if even == 0.0 and odd == 0.0:
+        return
+    for i in range(2 * m):
+        for z in range(w):
+            bent[i, z] = (abs(out[i, z]) * odd + even * out[i, z]) * out[i, z]
+    product(correction, bent, added)
+    for i in range(m):
+        for z in range(w):
+            out[i, z] += added[i, z]
+            out[m + i, z] = slope[i] * out[i, z] + start[i]
+
+
+@compiled
+def _bounds_piece(load: F64, limits: F64, volts: F64, out: F64, status: I64, reason: I64, room: F64) -> None:
+    """Status and reason (w,) of x and xn, `out` (2m, w), at inputs `volts` (m, w); load (2m,), S; room (3, w).
+
+    limits: of voltages on cells, of output currents and of outputs.
+    """
+    w = status.size
+    peak, current, into = room[0], room[1], room[2]
+    for z in range(w):
+        peak[z] = current[z] = into[z] = 0.0
+    for i in range(out.shape[0]):
+        for z in range(w):
+            size = abs(out[i, z])
+            peak[z] = size if size > peak[z] or size != size else peak[z]
+            drawn = load[i] * size
+            current[z] = drawn if drawn > current[z] or drawn != drawn else current[z]
+    for i in range(volts.shape[0]):
+        for z in range(w):
+            size = abs(volts[i, z])
+            into[z] = size if size > into[z] or size != size else into[z]
+    for z in range(w):
+        why = _DISTURB if peak[z] > limits[0] or into[z] > limits[0] else 0
+        why = _CURRENT if current[z] > limits[1] else why
+        why = _VOLTAGE if peak[z] > limits[2] else why
+        reason[z] = why
+        status[z] = _SATURATED if why != 0 else 0
+
+
+@compiled
+def outputs(
+    response: F64, rest: F64, slope: F64, start: F64, correction: F64, bend: F64, volts: F64, x: F64, xn: F64
+) -> None:
+    """x and xn, (N, m, k), of arrays (N, ...) at inputs `volts`, (N, m, k): see InvArray."""
+    count, m, k = volts.shape
+    for first in range(0, k, WIDTH):
+        w = min(WIDTH, k - first)
+        piece, out, room = np.empty((m, w)), np.empty((2 * m, w)), np.empty((3 * m, w))
+        for i in range(count):
+            copied(volts[i], first, piece)
+            _outputs_piece(response[i], rest[i], slope[i], start[i], correction[i], bend, piece, out, room)
+            for j in range(m):
+                for z in range(w):
+                    x[i, j, first + z], xn[i, j, first + z] = out[j, z], out[m + j, z]
+
+
+@compiled
+def bounds(load: F64, limits: F64, volts: F64, x: F64, xn: F64, status: I64, reason: I64) -> None:
+    """Status and reason, (N, k), of outputs (N, m, k): see InvArray."""
+    count, m, k = volts.shape
+    for first in range(0, k, WIDTH):
+        w = min(WIDTH, k - first)
+        piece, out, room = np.empty((m, w)), np.empty((2 * m, w)), np.empty((3, w))
+        for i in range(count):
+            copied(volts[i], first, piece)
+            copied(x[i], first, out[:m])
+            copied(xn[i], first, out[m:])
+            own = slice(first, first + w)
+            _bounds_piece(load[i], limits, piece, out, status[i, own], reason[i, own], room)
+
+
+@compiled
+def solved(
+    a: F64,
+    inverse: F64,
+    factor: F64,
+    response: F64,
+    rest: F64,
+    slope: F64,
+    start: F64,
+    correction: F64,
+    load: F64,
+    unstable: Bool,
+    left: Bool,
+    limits: F64,
+    b: F64,
+    x: F64,
+    residual: F64,
+    words: I64,
+    hurt: Bool,
+) -> int:
+    """Solutions of A x = b for arrays (N, ...) and b (N, m, k): x, residual (N, k), words (3, N, k), hurt (N,).
+
+    words: status, reason, passes; hurt: arrays whose cells were written. limits: those of `ranged_piece`, the ADC's
+    (`returned`), of voltages on cells, output currents and outputs, r_even and r_odd, and of what cells bear without
+    being written. Arrays that are `left` (N,) are for others to solve. Returns how many vectors were not zero.
+    """
+    count, m, k = b.shape
+    solves, bend, most = 0, limits[12:14], limits[9:12]
+    for first in range(0, k, WIDTH):
+        own = slice(first, min(first + WIDTH, k))
+        w = own.stop - first
+        piece, volts, out = np.empty((m, w)), np.empty((m, w)), np.empty((2 * m, w))
+        unit, room, found = np.empty((3 + m, w)), np.empty((3 * m + 3, w)), out[:m]
+        for i in range(count):
+            if left[i]:
+                continue
+            status, reason = words[0, i, own], words[1, i, own]
+            copied(b[i], first, piece)
+            ranged_piece(inverse[i], factor[i], piece, limits, volts, unit)
+            _outputs_piece(response[i], rest[i], slope[i], start[i], correction[i], bend, volts, out, room)
+            if unstable[i]:
+                for z in range(w):
+                    status[z], reason[z] = _UNSTABLE, _POLE
+            else:
+                _bounds_piece(load[i], most, volts, out, status, reason, room)
+            hurt[i] |= wrote(piece, volts, found, status, limits[14])
+            scaled_back(found, unit[0], limits[6], limits[7], limits[8])
+            solves += returned_piece(a[i], piece, found, status, reason, words[2, i, own], residual[i, own], room, True)
+            for j in range(m):
+                for z in range(w):
+                    x[i, j, first + z] = found[j, z]
+    return solves
