@@ -45,7 +45,7 @@ def analog_training(
     _check(out)
     with progress(steps(quick=quick), "computations", quiet=as_json) as advance:
         result = study(seed, quick=quick, workers=workers or default_workers(), progress=advance)
-    _finish(result, out, as_json)
+    _finish(result, seed, out, as_json)
     if not as_json:
         names = ["name", "lp_mean_by_vector", "lp_mean_by_array", "passes_mean", "diverging_arrays"]
         columns = ["one condition", "LP error by vector", "by array", "passes", "diverging arrays"]
@@ -67,7 +67,7 @@ def hp_inv(quick: _Quick = False, seed: Seed = 0, out: _Out = None, as_json: Jso
     _check(out)
     with progress(steps(quick=quick), "cells", quiet=as_json) as advance:
         result = study(seed, quick=quick, progress=advance)
-    _finish(result, out, as_json)
+    _finish(result, seed, out, as_json)
     if not as_json:
         guard = result["safeguards"]
         columns = ["method", "failed alone", "array writes", "analog solves", "digital fallbacks"]
@@ -90,7 +90,7 @@ def stamp(quick: _Quick = False, seed: Seed = 0, out: _Out = None, as_json: Json
     _check(out)
     with progress(steps(quick=quick), "parts", quiet=as_json) as advance:
         result = study(seed, quick=quick, progress=advance)
-    _finish(result, out, as_json)
+    _finish(result, seed, out, as_json)
     if not as_json:
         columns = ["cells", "solver", "analog solves", "error, median"]
         rows = result["against_hp_inv"]
@@ -188,7 +188,7 @@ def cost(
     _check(out)
     with progress(steps(quick=quick), "parts", quiet=as_json) as advance:
         result = study(seed, quick=quick, assumptions=assumptions, progress=advance)
-    _finish(result, out, as_json)
+    _finish(result, seed, out, as_json)
     if not as_json:
         columns = ["Table I", "operations/s", "operations/J", "over the H100 core", "over the ASIC"]
         names = ("throughput", "efficiency", "throughput_ratio", "efficiency_ratio")
@@ -207,10 +207,15 @@ def _check(out: Path | None) -> None:
         check_output(out, (".json", ".html"))
 
 
-def _finish(result: dict[str, Any], out: Path | None, as_json: bool) -> None:
+def _finish(result: dict[str, Any], seed: int, out: Path | None, as_json: bool) -> None:
+    import shlex
+    import sys
+
     from amcsim.cli._output import print_json
     from amcsim.runs.files import plain, write_json, write_text
+    from amcsim.runs.manifest import manifest
 
+    result["manifest"] = manifest(shlex.join(["amcsim", *sys.argv[1:]]), seed)
     if out is not None and out.suffix.lower() == ".json":
         write_json(out, plain(result))
     elif out is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from amcsim.report.page import Section, count, document, facts, figure, number, paragraph, percent, table
+from amcsim.report.page import Section, count, document, facts, figure, number, paragraph, percent, provenance, table
 
 __all__ = ["DEFINITIONS", "analog_training_page", "matches"]
 
@@ -53,9 +53,7 @@ def analog_training_page(result: dict[str, Any]) -> str:
         Section("What the paper leaves open", _choices(result)),
         Section("Settings", _settings(result)),
     ]
-    return document(
-        "Second-order training on analog arrays", lead, sections, "Made by `amcsim reproduce analog-training`."
-    )
+    return document("Second-order training on analog arrays", lead, sections, provenance(result["manifest"]))
 
 
 def _range(values: list[float]) -> str:

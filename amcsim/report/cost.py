@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from amcsim.report.page import Section, count, document, facts, figure, number, paragraph, percent, quantity, table
+from amcsim.report.page import (
+    Section,
+    count,
+    document,
+    facts,
+    figure,
+    number,
+    paragraph,
+    percent,
+    provenance,
+    quantity,
+    table,
+)
 
 __all__ = ["cost_page"]
 
@@ -50,7 +62,7 @@ def cost_page(result: dict[str, Any]) -> str:
         *([Section("Measured anew", _measured(result["measured"]))] if result["measured"] else []),
         Section("Assumptions and sources", [_assumptions(result["assumptions"])]),
     ]
-    return document("What it costs", lead, sections, "Made by `amcsim reproduce cost`.")
+    return document("What it costs", lead, sections, provenance(result["manifest"]))
 
 
 def _verdict(result: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from amcsim.report.analog_training import analog_training_page
 from amcsim.report.cost import cost_page
-from amcsim.report.page import Section, count, document, facts, figure, number, paragraph, percent, table
+from amcsim.report.page import Section, count, document, facts, figure, number, paragraph, percent, provenance, table
 
 __all__ = ["PAGES", "hp_inv_page", "stamp_page"]
 
@@ -87,7 +87,7 @@ def hp_inv_page(result: dict[str, Any]) -> str:
         ),
         Section("Stop rules", [_table(result["stops"], ("stop",), "n = 16, condition 10, 4-bit cells.")]),
     ]
-    return document("HP-INV on random systems", lead, sections, "Made by `amcsim reproduce hp-inv`.")
+    return document("HP-INV on random systems", lead, sections, provenance(result["manifest"]))
 
 
 def _table(rows: list[dict[str, Any]], by: Sequence[str], caption: str) -> str:
@@ -161,7 +161,7 @@ def stamp_page(result: dict[str, Any]) -> str:
         Section("Under BlockAMC", [_plain_table(result["blocks"], "Ideal arrays, condition 10.")]),
         Section("K-FAC training, and the cells it writes", _stamp_training(result["training"])),
     ]
-    return document("Bit-sliced INV after STAMP", lead, sections, "Made by `amcsim reproduce stamp`.")
+    return document("Bit-sliced INV after STAMP", lead, sections, provenance(result["manifest"]))
 
 
 def _stamp_training(part: dict[str, Any]) -> list[str]:

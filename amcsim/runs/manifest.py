@@ -19,29 +19,20 @@ import amcsim
 
 from .files import write_json
 
-__all__ = ["write_manifest"]
+__all__ = ["manifest", "write_manifest"]
 
 _SECONDS = 10.0
 """Time for git or ngspice to say which one it is."""
 
 
-def write_manifest(
-    folder: str | os.PathLike[str],
-    command: str | Sequence[str],
-    seed: int | None,
-    extra: Mapping[str, Any] | None = None,
-    *,
-    ngspice: str | None = None,
-) -> Path:
-    """Write `folder`/manifest.json and return its path; `extra` adds keys or replaces ours.
+def manifest(command: str | Sequence[str], seed: int | None, *, ngspice: str | None = None) -> dict[str, Any]:
+    """What a manifest.json holds.
 
     `ngspice` is the version where the caller knows it (of the library, say); otherwise the program is asked, null where
     there is none. `git_revision` is null outside a checkout of amcsim, and ends in -dirty where files were changed.
-    Raises OSError where the folder cannot be written, ValueError for NaN in `extra`.
     """
-    path = Path(folder) / "manifest.json"
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    content = {
+    return {
         "versions": {
             "amcsim": amcsim.__version__,
             "python": platform.python_version(),
@@ -55,9 +46,23 @@ def write_manifest(
         "command": command if isinstance(command, str) else list(command),
         "git_revision": _git_revision(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        **(extra or {}),
     }
-    write_json(path, content)
+
+
+def write_manifest(
+    folder: str | os.PathLike[str],
+    command: str | Sequence[str],
+    seed: int | None,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    ngspice: str | None = None,
+) -> Path:
+    """Write `folder`/manifest.json and return its path; `extra` adds keys to those of `manifest` or replaces them.
+
+    Raises OSError where the folder cannot be written, ValueError for NaN in `extra`.
+    """
+    path = Path(folder) / "manifest.json"
+    write_json(path, manifest(command, seed, ngspice=ngspice) | dict(extra or {}))
     return path
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from amcsim.report.analog_training import analog_training_page, matches
 from amcsim.runs import json_text, plain
+from amcsim.runs.manifest import manifest
 from amcsim.solvers.emulated import Emulated
 from amcsim.solvers.hp_inv import FixedPoint
 from amcsim.specs import Spec
@@ -84,7 +85,7 @@ def test_every_part_is_there_and_is_json(result: dict[str, Any]) -> None:
 
 
 def test_the_page_shows_every_part(result: dict[str, Any]) -> None:
-    page = analog_training_page(result)
+    page = analog_training_page(result | {"manifest": manifest("amcsim reproduce", 0)})
     for words in ("58.3", "drift, by vector", "Confusion", "whole sweep", "Fig. 17"):
         assert words in page
 

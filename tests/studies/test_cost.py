@@ -29,7 +29,9 @@ def test_the_command_writes_figures_and_page(tmp_path: Path) -> None:
     result = json.loads(run.stdout)
     assert result["measured"] is None
     assert result["assumptions"]["digital.mac_energy"]["source"].startswith("Horowitz")
+    assert result["manifest"]["seed"] == 0
     page = (tmp_path / "cost.html").read_text()
+    assert result["manifest"]["time"] in page
     assert page.count("image/svg+xml") == 3
     assert all(name in page for name in result["assumptions"])
 
