@@ -4,9 +4,9 @@ On held-out circuits ln ||x - x_ngspice|| (V) is regressed on what is known of a
 circuit's own error ||x - x_lin||, of the answer, the array's gain, the headroom, the size. The bound is the prediction
 plus a margin, the quantile of the leave-one-out residuals that conformal prediction takes, ceil((n + 1) level) of n
 (Vovk et al., Algorithmic Learning in a Random World, 2005): so a share `level` of circuits of the campaign's kind lies
-within it, and somewhat more, as it is taken a standard error higher. Norms of few outputs scatter more: residuals are
-scaled by a power of the size, and the largest of all sizes' quantiles counts. An answer farther from the held-out ones
-(Mahalanobis distance) than any of them has its margin widened in proportion.
+within it, and somewhat more, as it is taken a standard error higher. Norms of few outputs scatter more: each size with
+enough held-out circuits has a margin of its own, sizes between them one in between. An answer farther from the held-out
+ones (Mahalanobis distance) than any of them has its margin widened in proportion.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PRIOR = np.array([0.5, 0.5, 0.0, 0.0, 0.0])
 _RIDGE = 1.0
 """Weight of the prior, in circuits whose features are one standard deviation off."""
 _GROUP = 100
-"""Held-out circuits of one size from which on that size has a say of its own in the margin."""
+"""Held-out circuits of one size from which on that size has a margin of its own."""
 _LEAST = 1e-15
 """V; rounding, below which no error is."""
 
@@ -47,10 +47,8 @@ class Confidence(BaseModel):
     """Prediction of ln(error in volts) at the features' centre."""
     exponents: tuple[float, float, float, float, float]
     """Of the features, in the order of amcsim.surrogate.confidence.FEATURES."""
-    margin: float = Field(ge=0.0)
-    """Added to the prediction at the centre's size."""
-    narrowing: float = Field(ge=-1.0, le=0.0)
-    """Exponent of the size with which residuals, and so the margin, change."""
+    margins: tuple[tuple[float, float], ...] = Field(min_length=1)
+    """(ln size, what is added to the prediction), sizes rising: straight lines between them, constant beyond."""
     centre: tuple[float, float, float, float, float]
     """Mean features of the held-out circuits."""
     axes: tuple[tuple[float, float, float, float, float], ...]
@@ -68,7 +66,8 @@ class Confidence(BaseModel):
         """Bound on ||x - x_ngspice||, V, for features (..., 5): (...)."""
         off = known - np.array(self.centre)
         distance = np.linalg.norm(off @ np.array(self.axes).T, axis=-1)
-        margin = self.margin * np.maximum(1.0, distance / self.farthest) * np.exp(self.narrowing * off[..., -1])
+        sizes, margins = np.array(self.margins).T
+        margin = np.interp(known[..., -1], sizes, margins) * np.maximum(1.0, distance / self.farthest)
         found: F64 = self.expected(known) * np.exp(np.minimum(margin, 300.0))
         return found
 
@@ -114,15 +113,12 @@ def fit_confidence(known: F64, errors: F64, level: float = 0.95) -> Confidence:
     weights = inverse @ design.T @ beyond
     leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
     residuals = (beyond - design @ weights) / np.maximum(1.0 - leverage, 0.05)
-    size, width = off[:, -1], np.log(np.abs(residuals) + 1e-3)
-    narrowing = float(np.clip(size @ (width - width.mean()) / (size @ size + _RIDGE), -1.0, 0.0))
-    residuals = residuals * np.exp(-narrowing * size)
     few = math.ceil((n + 1) * level) > n
-    sizes = [residuals[known[:, -1] == one] for one in np.unique(known[:, -1])]
-    groups = [residuals, *(group for group in sizes if group.size >= _GROUP)]
-    margin = max(_quantile(group, level) for group in groups)
+    own = [(float(one), residuals[known[:, -1] == one]) for one in np.unique(known[:, -1])]
+    groups = [(one, group) for one, group in own if group.size >= _GROUP] or [(float(centre[-1]), residuals)]
+    margins = tuple((one, max(_quantile(group, level), 0.0)) for one, group in groups)
     if few:
-        margin = float(residuals.max() + 2.0 * max(residuals.std(), 1.0))
+        margins = ((float(centre[-1]), max(float(residuals.max() + 2.0 * max(residuals.std(), 1.0)), 0.0)),)
     # directions in which held-out circuits do not differ count with a hundredth: leaving them is far
     values, vectors = np.linalg.eigh(np.cov(off.T).reshape(count, count) if n > 1 else np.zeros((count, count)))
     axes = (vectors / np.sqrt(np.maximum(values, 1e-4))).T
@@ -138,8 +134,7 @@ def fit_confidence(known: F64, errors: F64, level: float = 0.95) -> Confidence:
         conservative=few,
         intercept=float(weights[0]),
         exponents=five(_PRIOR + weights[1:] / spread),
-        margin=max(margin, 0.0),
-        narrowing=narrowing,
+        margins=margins,
         centre=five(centre),
         axes=tuple(map(five, axes)),
         farthest=max(farthest, 1e-3),
