@@ -31,15 +31,15 @@ from amcsim.specs import Spec
 
 __all__ = [
     "LINEAR_RANGE",
+    "MARGIN",
     "SLEWING",
-    "calm",
     "certificate_conductance",
     "certified",
     "certified_lines",
     "certified_scaled",
+    "lags",
     "lags_suffice",
     "slews",
-    "stays_linear",
 ]
 
 LINEAR_RANGE = 0.25
@@ -47,28 +47,25 @@ LINEAR_RANGE = 0.25
 SLEWING = 10.0
 """Times |x| / slew rate that a slewing array may take: where that is longer than the read window, it is run."""
 
-_MARGIN = 1.5
+MARGIN = 1.5
 """On the terms of lag, for what is left out. At 1 none of 4,000 skewed arrays was unstable, at 0.7 one in 50 was."""
 _SIDE_BY_SIDE = 32
 """Arrays handled together."""
 _ROUNDS, _STEP = 4, 0.7
 """Steps towards the best units, and their length: part of what would reach the goal if the slope stayed."""
 
+Technology = tuple[float, float, float, float, float, float, float]
 
-def certificate_conductance(spec: Spec, within: F64, growth: F64 | float = 1.0) -> F64:
+
+def certificate_conductance(spec: Spec, within: F64) -> F64:
     """Least eigenvalue (S) of the symmetric part of M at which a mode settles in the read window, (n,).
 
     A mode of conductance lambda decays with time constant (C_fb + 2 S/wu)/lambda, S the largest load of a summing node
     (diagonal of `within`, (n, m, m)); the factor 2 is for the inverters' lag. It must fall to settling_tolerance, after
-    a transient growth of at most e^4 (times `growth`, (n,)), within the read window.
+    a transient growth of at most e^4 (and what an array's own units add), within the read window.
     """
-    return _needed(_loads(within), spec, growth)
-
-
-def _needed(loads: F64, spec: Spec, growth: F64 | float) -> F64:
-    """The same of loads, (m, n)."""
-    capacitance = spec.opamp.feedback_capacitance + 2 * loads.max(axis=0) / (2 * math.pi * spec.opamp.gbw)
-    least: F64 = capacitance * (_fall(spec) + np.log(growth)) / spec.converters.read_window
+    capacitance = spec.opamp.feedback_capacitance + 2 * _loads(within).max(axis=0) / (2 * math.pi * spec.opamp.gbw)
+    least: F64 = capacitance * _fall(spec) / spec.converters.read_window
     return least
 
 
@@ -94,24 +91,19 @@ def certified_lines(lines: F64, loads: F64, spec: Spec) -> Bool:
     m, good = len(lines), np.zeros(lines.shape[2], np.bool_)
     if slews(spec) or not good.size:
         return good
-    op, (tau, second), fall = spec.opamp, _delays(spec), _fall(spec) / spec.converters.read_window
-    summing = op.feedback_capacitance + spec.wire.summing_capacitance
-    unity = 2 * math.pi * op.gbw
-    technology = (op.feedback_capacitance, summing, unity, second, tau, fall)
-    _coarsely_certified(lines, np.ascontiguousarray(loads), technology, _SIDE_BY_SIDE, good)
+    loads, technology = np.ascontiguousarray(loads), _technology(spec)
+    _coarsely_certified(lines, loads, technology, _SIDE_BY_SIDE, good)
     left = np.flatnonzero(~good)
     if left.size:
         some = np.ascontiguousarray(np.moveaxis(lines[:, : 2 * m, left], -1, 0))
-        good[left] = _positive(_damping(some[..., :m], some[..., m:], loads[:, left], spec, 1.0))
+        good[left] = _positive(_damping(some, loads[:, left].T.copy(), technology, np.zeros((left.size, m))))
     return good
 
 
 @compiled
-def _coarsely_certified(
-    lines: F64, loads: F64, technology: tuple[float, float, float, float, float, float], width: int, good: Bool
-) -> None:
+def _coarsely_certified(lines: F64, loads: F64, technology: Technology, width: int, good: Bool) -> None:
     """`good`, (n,), `width` arrays at a time; the last of them reach back to be as many."""
-    (m, _, count), (feedback, summing, unity, second, tau, fall) = lines.shape, technology
+    (m, _, count), (feedback, summing, unity, second, tau, fall, window) = lines.shape, technology
     width = min(width, count)
     s, needed = np.empty((m, m, width)), np.empty(width)
     low, high, whole_skew, skew = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
@@ -133,8 +125,8 @@ def _coarsely_certified(
         for z in range(width):
             least = feedback + low[z] / unity
             half, of_both = 0.5 * tau / least, (summing + high[z] * second) / unity / (least * least)
-            needed[z] = (feedback + 2.0 * high[z] / unity) * fall
-            needed[z] += 0.25 * _MARGIN * ((half + of_both) * whole_skew[z] + half * skew[z])
+            needed[z] = (feedback + 2.0 * high[z] / unity) * fall / window
+            needed[z] += 0.25 * MARGIN * ((half + of_both) * whole_skew[z] + half * skew[z])
             low[z] = 1.0
         for k in range(m):
             for z in range(width):
@@ -150,39 +142,94 @@ def _coarsely_certified(
             good[first + z] = low[z] > 0.0
 
 
+@compiled
+def _damping(lines: F64, loads: F64, technology: Technology, scale: F64) -> F64:
+    """Symmetric part of M less what settling and the lag take of it, (n, m, m), in units exp(scale), (n, m).
+
+    lines: G+ and G- side by side, (n, m, 2m); loads, (n, m).
+    """
+    (n, m, _), (feedback, summing, unity, second, tau, fall, window) = lines.shape, technology
+    found, skew, units = np.empty((n, m, m)), np.empty((2, m, m)), np.empty(m)
+    for q in range(n):
+        low, high = loads[q].min(), loads[q].max()
+        least = feedback + low / unity
+        half, of_both = 0.5 * tau / least, (summing + high * second) / unity / (least * least)
+        weights = MARGIN * (half + of_both), MARGIN * half  # |k k'| <= (k^2 + k'^2)/2
+        fall_here = fall + (scale[q].max() - scale[q].min())
+        for i in range(m):
+            units[i] = math.exp(scale[q, i])
+        for i in range(m):
+            for j in range(m):
+                there, back = units[j] / units[i], units[i] / units[j]
+                neg, neg_t = lines[q, i, m + j] * there, lines[q, j, m + i] * back
+                whole, mirrored = lines[q, i, j] * there - neg, lines[q, j, i] * back - neg_t
+                skew[0, i, j], skew[1, i, j] = 0.5 * (whole - mirrored), 0.5 * (neg - neg_t)
+                found[q, i, j] = 0.5 * (whole + mirrored)
+            found[q, i, i] -= (feedback + 2.0 * high / unity) * fall_here / window
+        for part in range(2):
+            for k in range(m):
+                for i in range(m):
+                    weight = weights[part] * skew[part, k, i]
+                    for j in range(m):
+                        found[q, i, j] -= weight * skew[part, k, j]
+    return found
+
+
+@compiled
 def _positive(s: F64) -> Bool:
-    """(n,): positive definite, by the pivots of Cholesky's elimination, which overwrites s."""
-    good = np.ones(len(s), dtype=bool)
-    for k in range(s.shape[-1]):
-        pivot = s[:, k, k]
-        good &= pivot > 0
-        column = s[:, k + 1 :, k]
-        s[:, k + 1 :, k + 1 :] -= column[:, :, None] * (column / np.where(good, pivot, 1.0)[:, None])[:, None, :]
+    """(n,): positive definite, by the pivots of Cholesky's elimination, which overwrites s, (n, m, m)."""
+    n, m, _ = s.shape
+    good = np.ones(n, np.bool_)
+    for q in range(n):
+        for k in range(m):
+            if not s[q, k, k] > 0.0:
+                good[q] = False
+                break
+            for i in range(k + 1, m):
+                factor = s[q, k, i] / s[q, k, k]
+                for j in range(i, m):
+                    s[q, i, j] -= factor * s[q, k, j]
     return good
 
 
-def certified_scaled(to_pos: F64, to_neg: F64, loads: F64, spec: Spec) -> Bool:
+def certified_scaled(lines: F64, loads: F64, spec: Spec) -> Bool:
     """(n,): the same in units T of each array's own, found in a few steps up the least eigenvalue, of eigenvector w.
 
-    It changes with ln T_j by w_j (M^T w - M w)_j, the lag's share aside.
+    `lines`, (n, m, 2m): G+ and then G-; `loads`, (n, m).
     """
-    scale, good = np.zeros(to_pos.shape[:2]), np.zeros(len(to_pos), dtype=bool)
-    goal = np.linalg.eigvals(to_pos - to_neg).real.min(axis=-1)  # no units do better
-    left = np.flatnonzero((goal > 0) & (not slews(spec)))
+    n, m, _ = lines.shape
+    scale, good = np.zeros((n, m)), np.zeros(n, np.bool_)
+    goal = np.linalg.eigvals(lines[..., :m] - lines[..., m:]).real.min(axis=-1)  # no units do better
+    left, technology = np.flatnonzero((goal > 0) & (not slews(spec))), _technology(spec)
     for _ in range(_ROUNDS):
         if not left.size:
             break
-        pos, neg = _in_units(to_pos[left], scale[left]), _in_units(to_neg[left], scale[left])
-        growth = np.exp(np.ptp(scale[left], axis=-1))
-        values, vectors = np.linalg.eigh(_damping(pos, neg, loads[:, left], spec, growth))
-        least, w, whole = values[:, 0], vectors[:, :, 0], pos - neg
-        slope = w * (np.einsum("nij,ni->nj", whole, w) - np.einsum("nij,nj->ni", whole, w))
-        size = np.maximum((slope * slope).sum(axis=-1), 1e-12 * goal[left] ** 2)
-        scale[left] += (_STEP * np.abs(goal[left] - least) / size)[:, None] * slope
-        np.clip(scale, -3.0, 3.0, out=scale)
-        good[left] = least > 0
-        left = left[least <= 0]
+        some = lines[left], loads[left], scale[left]
+        values, vectors = np.linalg.eigh(_damping(some[0], some[1], technology, some[2]))
+        scale[left] = _climbed(some[0], values, vectors, goal[left], some[2])
+        good[left] = values[:, 0] > 0
+        left = left[values[:, 0] <= 0]
     return good
+
+
+@compiled
+def _climbed(lines: F64, values: F64, vectors: F64, goal: F64, scale: F64) -> F64:
+    """The next units: the least eigenvalue, of w, changes with ln T_j by w_j (M^T w - M w)_j, the lag's share aside."""
+    n, m = scale.shape
+    slope = np.empty(m)
+    for q in range(n):
+        size = 0.0
+        for j in range(m):
+            slope[j] = 0.0
+            for i in range(m):
+                to_j = (lines[q, i, j] - lines[q, i, m + j]) * math.exp(scale[q, j] - scale[q, i])
+                of_j = (lines[q, j, i] - lines[q, j, m + i]) * math.exp(scale[q, i] - scale[q, j])
+                slope[j] += vectors[q, j, 0] * (to_j - of_j) * vectors[q, i, 0]
+            size += slope[j] * slope[j]
+        step = _STEP * abs(goal[q] - values[q, 0]) / max(size, 1e-12 * goal[q] * goal[q])
+        for j in range(m):
+            scale[q, j] = min(max(scale[q, j] + step * slope[j], -3.0), 3.0)
+    return scale
 
 
 def lags_suffice(
@@ -218,9 +265,9 @@ def lags_suffice(
     lag = s * r * across + at_inverter * (2.0 + s * r * (across + wire.inverter_capacitance))
     own = s * op.feedback_capacitance * (1.0 + h) + h * (sums + s * (wire.summing_capacitance + stray[0]))
     rest = own + (lag / (1.0 + lag)) * (p + 1j * turn)
-    tau, theta, least = (float(np.squeeze(each)) for each in _lags(_loads(within[None]), spec))
+    tau, theta, least = (float(np.squeeze(each)) for each in lags(_loads(within[None]), spec))
     half, of_both = 0.5 * tau / least, theta / least**2
-    allowed = _MARGIN * ((half + of_both) * rest.imag**2 + half * turn**2)
+    allowed = MARGIN * ((half + of_both) * rest.imag**2 + half * turn**2)
     known = (np.abs(rest.imag) <= skew) & (-rest.real <= of_whole[-1])
     return not bool((known & (-rest.real > allowed)).any())
 
@@ -231,61 +278,14 @@ def slews(spec: Spec) -> bool:
     return op.model == "behavioral" and SLEWING * op.swing > spec.converters.read_window * op.slew_rate
 
 
-def _damping(to_pos: F64, to_neg: F64, loads: F64, spec: Spec, growth: F64 | float) -> F64:
-    """Symmetric part of M less what settling and the lag take of it, (n, m, m)."""
-    m = to_pos.shape[-1]
-    tau, theta, least = _lags(loads, spec)
-    whole = to_pos - to_neg
-    half, of_both = 0.5 * tau / least, theta / least**2  # |k k'| <= (k^2 + k'^2)/2
-    s = 0.5 * (whole + np.swapaxes(whole, -1, -2))
-    s -= (_MARGIN * (half + of_both))[:, None, None] * _skew_squared(whole)
-    s -= (_MARGIN * half)[:, None, None] * _skew_squared(to_neg)
-    s[:, np.arange(m), np.arange(m)] -= _needed(loads, spec, growth)[:, None]
-    return s
+def _technology(spec: Spec) -> Technology:
+    """C_fb and C_fb + C_sum (F), wu (rad/s), 1/w2 and tau (s), time constants that settling takes, read window (s)."""
+    op, (tau, second) = spec.opamp, _delays(spec)
+    summing = op.feedback_capacitance + spec.wire.summing_capacitance
+    return op.feedback_capacitance, summing, 2 * math.pi * op.gbw, second, tau, _fall(spec), spec.converters.read_window
 
 
-def _in_units(g: F64, scale: F64) -> F64:
-    """T^-1 g T with T = exp(scale), (n, m, m) and (n, m)."""
-    return g * np.exp(scale[:, None, :] - scale[:, :, None])
-
-
-def calm(matrix: F64, to_neg: F64, loads: F64, spec: Spec) -> tuple[Bool, F64]:
-    """(n,): no pole in the right half-plane, by -eig(E^-1 M) and the same terms of lag; and E^-1 M, (n, m, m), 1/s.
-
-    M = `matrix`, (n, m, m).
-    """
-    m = matrix.shape[-1]
-    tau, theta, least = _lags(loads, spec)
-    moment = tau * to_neg
-    moment[:, np.arange(m), np.arange(m)] += spec.opamp.feedback_capacitance + loads.T / (2 * math.pi * spec.opamp.gbw)
-    pencil: F64 = np.asarray(np.linalg.solve(moment, matrix), dtype=np.float64)
-    mu = np.linalg.eigvals(pencil)
-    lag = (_MARGIN * (tau + theta / least))[:, None] * np.abs(mu.imag) * np.abs(mu)
-    return np.asarray((mu.real > lag).all(axis=-1)), pencil
-
-
-def stays_linear(pencil: F64, x: F64, spec: Spec) -> Bool:
-    """(k,): whether a calm array's outputs (m, k), V, are reached and settle without coming near any limit.
-
-    With P = E^-1 M = V diag(mu) V^-1, x(t) = x - V exp(-mu t) V^-1 x: its excursions, slopes and what is left at the
-    end of the read window are bounded by the modes' amounts added up. Half of what the full verdict allows, in 0.8 of
-    the window, for what the first order leaves out. Away from all limits the circuit is linear, and a calm one has
-    nowhere else to go.
-    """
-    op, window = spec.opamp, 0.8 * spec.converters.read_window
-    mu, vectors = np.linalg.eig(pencil)
-    amounts = np.abs(np.linalg.solve(vectors, x.astype(np.complex128)))
-    peak = np.abs(x) + np.abs(vectors) @ amounts
-    slope = np.abs(vectors * mu) @ amounts
-    late = np.abs(vectors * np.exp(-mu * window)) @ amounts
-    good: Bool = np.linalg.norm(late, axis=0) < 0.5 * spec.converters.settling_tolerance * np.linalg.norm(x, axis=0)
-    if op.model == "behavioral":
-        good &= peak.max(axis=0) < 0.5 * LINEAR_RANGE * op.swing
-        good &= slope.max(axis=0) < 0.5 * LINEAR_RANGE * op.slew_rate
-    return good
-
-
-def _lags(loads: F64, spec: Spec) -> tuple[float, F64, F64]:
+def lags(loads: F64, spec: Spec) -> tuple[float, F64, F64]:
     """(tau in s, theta in F s (n,), smallest C in F (n,)) of loads, (m, n)."""
     op, (tau, second) = spec.opamp, _delays(spec)
     unity, low, high = 2 * math.pi * op.gbw, loads.min(axis=0), loads.max(axis=0)
@@ -303,9 +303,3 @@ def _delays(spec: Spec) -> tuple[float, float]:
 def _loads(within: F64) -> F64:
     """Diagonals, (m, n)."""
     return batch_last(np.diagonal(within, axis1=-2, axis2=-1))
-
-
-def _skew_squared(g: F64) -> F64:
-    """K* K of the skew part K of each (n, m, m)."""
-    skew = 0.5 * (g - np.swapaxes(g, -1, -2))
-    return -(skew @ skew)

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from amcsim._types import F64, I64, Bool
+from amcsim._types import C128, F64, I64, Bool
 from amcsim.columns import flattened
-from amcsim.nodal.certificate import calm, certified_lines, certified_scaled, stays_linear
+from amcsim.nodal.certificate import certified_lines, certified_scaled
+from amcsim.nodal.modes import calm, stays_linear
 from amcsim.realisation import Realisation
 from amcsim.small_matrices import inverses
 from amcsim.specs import Spec
@@ -58,8 +59,9 @@ class InvArray:
     """(*batch,): a real pole in the right half-plane for certain: det M < 0, while det(s E + M) > 0 at large s."""
     calm: Bool
     """(*batch,): no pole in the right half-plane, whether certified or not."""
-    pencils: dict[int, F64]
-    """E^-1 M of arrays that are not certified as they stand, by their number in the flattened batch."""
+    pencils: dict[int, tuple[C128, C128]]
+    """E^-1 M of arrays that are not certified as they stand, by their number in the flattened batch: eigenvalues (m,),
+    1/s, and eigenvectors (m, m)."""
     surrogate: Surrogate
     curved: tuple[Curved, F64, F64] | None = None
     """Sinh cells with M (N, m, m) and what is known at b = 0 (N, m); or None."""
@@ -108,7 +110,7 @@ class InvArray:
         if not self.calm[index]:
             return np.zeros(x.shape[1], dtype=bool)
         number = int(np.ravel_multi_index(index, self.calm.shape)) if index else 0
-        return stays_linear(self.pencils[number], x, spec)
+        return stays_linear(*self.pencils[number], x, spec)
 
     @cached_property
     def all_certified(self) -> bool:
@@ -159,18 +161,18 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     programming.answers(inverse, known, g, spec.g_unit, law.r0, response, rest, correction)
     loads = lines[nodes, 2 * m + nodes]
     sure = certified_lines(lines, loads, spec)
-    unstable, tame, pencils = np.zeros(n, dtype=bool), sure.copy(), {}
+    unstable, tame = np.zeros(n, dtype=bool), sure.copy()
+    pencils: dict[int, tuple[C128, C128]] = {}
     doubtful = np.flatnonzero(~sure)
     if doubtful.size:
         unstable[doubtful] = np.linalg.det(matrix[doubtful] / spec.g_unit) < 0
         doubtful = doubtful[~unstable[doubtful]]
     if doubtful.size:
-        some = np.moveaxis(lines[..., doubtful], -1, 0)
-        to_pos, to_neg = (np.ascontiguousarray(part) for part in (some[..., :m], some[..., m : 2 * m]))
-        tame[doubtful], first_order = calm(matrix[doubtful], to_neg, loads[:, doubtful], spec)
-        pencils = dict(zip(doubtful.tolist(), first_order, strict=True))
+        both, load_in = np.moveaxis(lines[:, : 2 * m, doubtful], -1, 0), loads[:, doubtful].T
+        tame[doubtful], rates, vectors = calm(matrix[doubtful], both[..., m:], load_in, spec)
+        pencils = dict(zip(doubtful.tolist(), zip(rates, vectors, strict=True), strict=True))
         again = tame[doubtful]
-        sure[doubtful[again]] = certified_scaled(to_pos[again], to_neg[again], loads[:, doubtful[again]], spec)
+        sure[doubtful[again]] = certified_scaled(np.ascontiguousarray(both[again]), load_in[again].copy(), spec)
     bent_cells = None
     if not linear:
         bent_cells = (curved(INV, spec, flat, law, surrogate.gain), matrix, known)
