@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from amcsim._compile import compiled
 from amcsim._types import F64
 from amcsim.columns import flattened, ranged
 from amcsim.small_matrices import inverses
@@ -24,6 +25,7 @@ __all__ = [
     "product_scale",
     "quantise",
     "ranging_limits",
+    "targets",
     "to_conductances",
     "to_voltages",
     "voltage_scale",
@@ -50,15 +52,48 @@ def check_matrix(a: F64, *, square: bool = True, what: str = "matrix") -> F64:
 
 def matrix_scale(a: F64) -> F64:
     """a_max = max |A| of each matrix, (*batch,); 1 for a zero matrix."""
-    flat = a.reshape(*a.shape[:-2], -1)
-    scale: F64 = largest(flat[..., None])[..., 0]
-    return np.where(scale > 0, scale, 1.0)
+    scale = np.empty(a.shape[:-2])
+    _scales(_rows(a), scale.reshape(-1))
+    return scale
+
+
+def targets(a: F64, cell: CellSpec) -> F64:
+    """Target conductances of the cells, G+ and then G-, (*batch, 2, m, n), S."""
+    found = np.empty((*a.shape[:-2], 2, *a.shape[-2:]))
+    flat = _rows(a)
+    scale = matrix_scale(flat[..., None])
+    _conductances(flat, scale, cell.g_min, cell.g_max - cell.g_min, found.reshape(len(flat), 2, -1))
+    return found
 
 
 def to_conductances(a: F64, cell: CellSpec) -> tuple[F64, F64]:
     """Target conductances (G+, G-) of the cells, each (*batch, m, n), S."""
-    scaled = a / matrix_scale(a)[..., None, None] * (cell.g_max - cell.g_min)
-    return cell.g_min + np.maximum(scaled, 0.0), cell.g_min + np.maximum(-scaled, 0.0)
+    both = targets(a, cell)
+    return both[..., 0, :, :], both[..., 1, :, :]
+
+
+def _rows(a: F64) -> F64:
+    """The matrices of a, (*batch, m, n), as rows, (N, mn)."""
+    return np.ascontiguousarray(a.reshape(-1, a.shape[-2] * a.shape[-1]), dtype=np.float64)
+
+
+@compiled
+def _scales(a: F64, scale: F64) -> None:
+    """`scale`, (N,), of rows a, (N, c)."""
+    for q in range(len(a)):
+        most = 0.0
+        for z in range(a.shape[1]):
+            most = max(most, abs(a[q, z]))
+        scale[q] = most if most > 0.0 else 1.0
+
+
+@compiled
+def _conductances(a: F64, scale: F64, least: float, span: float, found: F64) -> None:
+    """`found`, (N, 2, c), of rows a, (N, c), and their scales."""
+    for q in range(len(a)):
+        for z in range(a.shape[1]):
+            part = a[q, z] / scale[q] * span
+            found[q, 0, z], found[q, 1, z] = least + max(part, 0.0), least + max(-part, 0.0)
 
 
 def largest(v: F64) -> F64:

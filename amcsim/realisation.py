@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from amcsim import mapping
 from amcsim._types import F64
 from amcsim.access import on_resistance
-from amcsim.mapping import to_conductances
 from amcsim.specs import Spec, SpecError
 from amcsim.streams import Key
 from amcsim.variation import read_cells, varies
@@ -55,14 +55,17 @@ def realise(a: F64, spec: Spec, key: Key, read: int = 0) -> Realisation:
     through.
     """
     spec.require_supported()
-    targets = np.stack(to_conductances(a, spec.cell), axis=-3)
+    targets = mapping.targets(a, spec.cell)
     if spec.programming.states is not None:
         pitch = spec.g_unit / (spec.programming.states - 1)
         targets = spec.cell.g_min + pitch * np.round((targets - spec.cell.g_min) / pitch)
     tolerance = spec.programming.tolerance
     draw = key.child(0).generator()
     if spec.programming.model == "uniform":
-        targets += draw.uniform(-tolerance, tolerance, targets.shape)
+        error = draw.random(targets.shape)  # as draw.uniform: its numbers, its rounding, sooner
+        error *= 2.0 * tolerance
+        error -= tolerance
+        targets += error
     elif spec.programming.model == "gaussian":
         table = spec.programming.sigma_by_state
         sigmas = np.array(((0.0, tolerance),) if table is None else table)
@@ -91,9 +94,9 @@ def realise(a: F64, spec: Spec, key: Key, read: int = 0) -> Realisation:
     return Realisation(
         g_pos=cells[..., 0, :, :],
         g_neg=cells[..., 1, :, :],
-        offset=key.child(1).generator().normal(0.0, sigma, rows) if sigma else np.zeros(rows),
-        inverter_offset=key.child(2).generator().normal(0.0, sigma, shape) if sigma else np.zeros(shape),
-        inverter_ratio=1.0 + (key.child(3).generator().normal(0.0, mismatch, shape) if mismatch else np.zeros(shape)),
+        offset=key.child(1).generator().standard_normal(rows) * sigma if sigma else np.zeros(rows),
+        inverter_offset=key.child(2).generator().standard_normal(shape) * sigma if sigma else np.zeros(shape),
+        inverter_ratio=1.0 + key.child(3).generator().standard_normal(shape) * mismatch if mismatch else np.ones(shape),
     )
 
 
