@@ -37,7 +37,7 @@ def wires(
     out: _Out = None,
     as_json: Json = False,
 ) -> None:
-    """Solve wired MVM arrays, cold and for one vector, against SciPy's sparse LU, badcrossbar, CrossSim (to 512)."""
+    """Solve wired MVM arrays, cold, one vector, beside SciPy's sparse LU (to 1024), badcrossbar, CrossSim (to 512)."""
     _check(out)
     _finish({"wires": _wires(size or [64, 128, 256], ohm or [1.0, 2.0], peers, tolerance)}, out, as_json)
 
