@@ -16,6 +16,7 @@ from amcsim._types import F64, I64
 from amcsim.status import Reason, Status
 
 __all__ = [
+    "LOOPS",
     "WIDTH",
     "copied",
     "flattened",
@@ -30,7 +31,7 @@ __all__ = [
 
 WIDTH = 128
 """Columns of a piece."""
-_LOOPS = 16
+LOOPS = 16
 """Side up to which plain loops beat BLAS."""
 _FEW = 4
 """Columns below which each is multiplied by itself."""
@@ -46,7 +47,7 @@ def flattened(v: F64) -> F64:
 def product(a: F64, x: F64, out: F64) -> None:
     """out = a x: (m, n), (n, w), (m, w), all contiguous."""
     (m, n), w = a.shape, x.shape[1]
-    if n > _LOOPS:
+    if n > LOOPS:
         if w == 1:
             np.dot(a, x.reshape(n), out.reshape(m))
         else:
@@ -167,9 +168,9 @@ def returned_piece(
 ) -> int:
     """What is said of answers x to A x = b, (m, m), (m, w), (m, w): passes, residual, NaN where there is no answer.
 
-    status, reason, passes and residual are (w,), room (1 + m, w). `zeros`: a zero vector's answer is 0, whatever x was.
-    An answer with NaN or infinite entries becomes not_converged, unless its status already says that there is none.
-    Returns how many vectors were not zero.
+    status, reason, passes and residual are (w,), room (1 + m, w): A x is left in it from its second row on, for answers
+    that stay as they are. `zeros`: a zero vector's answer is 0, whatever x was. An answer with NaN or infinite entries
+    becomes not_converged, unless its status already says that there is none. Returns how many vectors were not zero.
     """
     m, w = b.shape
     size, work = room[0], room[1 : 1 + m]
@@ -202,7 +203,7 @@ def returned_piece(
         if zeros and not asked:
             residual[z], status[z], reason[z] = 0.0, 0, 0
             for i in range(m):
-                x[i, z] = 0.0
+                x[i, z] = work[i, z] = 0.0
             continue
         for attempt in range(2):  # squares of 1e200 are infinite: once more with b near 1
             if not residual[z] < np.inf:

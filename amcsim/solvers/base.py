@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,7 +20,6 @@ __all__ = [
     "answered",
     "check_rhs",
     "column_norms",
-    "joined",
     "relative_residual",
     "worst_status",
 ]
@@ -34,8 +31,7 @@ NO_ANSWER = int(SEVERITY[Status.UNSTABLE])
 """SEVERITY from which on a status has no answer."""
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """What was spent. Leaves create counts, wrappers add them; batches count every matrix and every vector."""
 
     array_programmings: int = 0
@@ -49,7 +45,7 @@ class Counts:
     digital_fallbacks: int = 0
     """Vectors that the digital host had to solve."""
 
-    def __add__(self, other: Counts) -> Counts:
+    def __add__(self, other: Counts) -> Counts:  # type: ignore[override]
         return Counts(  # spelled out: it runs once a pass
             self.array_programmings + other.array_programmings,
             self.reprogrammings + other.reprogrammings,
@@ -60,11 +56,15 @@ class Counts:
 
     def as_dict(self) -> dict[str, int]:
         """The counts by name."""
-        return {f.name: int(getattr(self, f.name)) for f in fields(self)}
+        return {name: int(count) for name, count in self._asdict().items()}
+
+    @property
+    def as_rewriting(self) -> Counts:
+        """These, with every array written for the first time as one that is written again."""
+        return self._replace(array_programmings=0, reprogrammings=self.array_programmings + self.reprogrammings)
 
 
-@dataclass(frozen=True)
-class Solution:
+class Solution(NamedTuple):
     """Answers to A x = b for a batch of matrices and right-hand sides."""
 
     x: F64
@@ -182,21 +182,6 @@ def answered(
     disturbed = np.zeros(a.shape[:-2], np.bool_) if disturbed is None else disturbed
     counts = Counts(analog_solves=solves)
     return Solution(x, status, reason, residual, iterations, counts, disturbed, product)
-
-
-def joined(parts: Sequence[Solution]) -> Solution:
-    """One Solution of several on the same arrays, one after the other's vectors."""
-
-    def along(name: str) -> np.ndarray:
-        return np.concatenate([getattr(part, name) for part in parts], axis=-1)
-
-    names = ["x", "status", "reason", "residual", "iterations"]
-    names += ["product"] if all(part.product is not None for part in parts) else []
-    return Solution(
-        **{name: along(name) for name in names},
-        counts=sum((part.counts for part in parts), Counts()),
-        disturbed=np.logical_or.reduce([part.disturbed for part in parts], axis=0),
-    )
 
 
 def worst_status(status: I64, reason: I64) -> tuple[Status, Reason]:

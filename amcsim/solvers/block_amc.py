@@ -11,7 +11,7 @@ Demonstration of Second-order Training", Fig. 11c and 13.) A leaf visit takes al
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -214,14 +214,13 @@ class _Run:
         self.visits += 1
         key = self.handle.key.child(len(self.handle.arrays or ()) + self.visits - 1)
         again = self.handle.solver.inner.program(array.a if single else array.a[part], key)
-        written = again.counts.array_programmings + again.counts.reprogrammings
-        self.counts += replace(again.counts, array_programmings=0, reprogrammings=written)
+        self.counts += again.counts.as_rewriting
         if single:
             return again.solve(b)
         new, kept = again.solve(b[part]), array.solve(np.where(part[..., None, None], 0.0, b))
         for name in ("x", "status", "reason", "residual", "iterations", "disturbed"):
             getattr(kept, name)[part] = getattr(new, name)
-        return replace(kept, counts=kept.counts + new.counts)
+        return kept._replace(counts=kept.counts + new.counts)
 
     def _merge(self, x: F64, status: I64, reason: I64) -> F64:
         """Keep the graver status of each vector, and of two without an answer the first; zeros for those."""

@@ -19,7 +19,7 @@ converters act as on any matrix.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -196,7 +196,7 @@ class CompensatedProgrammed:
         """The inner solver's answer, with the residual that the wanted matrix leaves."""
         answer = self.inner.solve(b)
         with np.errstate(all="ignore"):
-            return replace(answer, residual=relative_residual(self.a, answer.x, b))
+            return answer._replace(residual=relative_residual(self.a, answer.x, b))
 
 
 @dataclass(frozen=True)

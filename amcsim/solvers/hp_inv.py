@@ -16,17 +16,18 @@ float64 is at the stop rule. Otherwise its matrix is re-programmed, then the dig
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from types import EllipsisType
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
+from amcsim.columns import flattened
 from amcsim.mapping import check_matrix
-from amcsim.solvers.base import NO_ANSWER, SEVERITY, Counts, Programmed, Solution, Solver, check_rhs, column_norms
+from amcsim.solvers.base import Counts, Programmed, Solution, Solver, check_rhs, column_norms
 from amcsim.solvers.exact import ExactProgrammed
 from amcsim.solvers.refinement import Directions
+from amcsim.solvers.residuals import GIVEN, OF_CORRECTED, OF_X, booked, passed
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
 
@@ -43,8 +44,8 @@ bad pass is no verdict. Of 1,382 randomly written 4x4 arrays with rho(I - A_lp^-
 gave up 26, 5, 1 by mistake; all 1,541 with rho >= 1 were found, after 7, 9, 12 passes on average.
 """
 
-_Part = Bool | EllipsisType
-"""Which matrices of a batch: a mask over its leading axes, or all of them."""
+_Part = I64 | slice
+"""Which matrices of a flattened batch: their numbers, or all of them."""
 
 
 @dataclass(frozen=True)
@@ -182,74 +183,78 @@ class HpInvProgrammed:
             for attempt in range(1 + options.max_reprograms):
                 if not np.count_nonzero(work.open):
                     break
-                handle, part = self.inner, _all_or_failed(work.open, attempt)
+                handle = self.inner
+                part: _Part = slice(None)
                 if attempt:
-                    handle = options.inner.program(a[part], self.key.child(attempt))
-                    written = handle.counts.array_programmings + handle.counts.reprogrammings
-                    work.counts += replace(handle.counts, array_programmings=0, reprogrammings=written)
+                    part = _failed(work)
+                    again = a if a.ndim == 2 else work.a[part]
+                    handle = options.inner.program(again, self.key.child(attempt))
+                    work.counts += handle.counts.as_rewriting
                 _refine(options, handle, work, part)
             if options.fallback and np.count_nonzero(work.open):
-                _digital(a, work)
+                _digital(work)
             residual = work.norm / (work.size + (work.size == 0.0))
-        x, status, reason, iterations = work.x, work.status, work.reason, work.iterations
-        return Solution(x, status, reason, residual, iterations, work.counts, work.disturbed)
+        batch, columns = b.shape[:-2], b.shape[:-2] + b.shape[-1:]
+        status, reason, iterations = (v.reshape(columns) for v in work.words)
+        x, disturbed = work.x.reshape(b.shape), work.disturbed.reshape(batch)
+        return Solution(x, status, reason, residual.reshape(columns), iterations, work.counts, disturbed)
 
 
 @dataclass
 class _Work:
-    """One call's state, every array with the caller's leading axes; `open` marks vectors that still want an answer."""
+    """One call's state, the batch flattened; `open` marks vectors that still want an answer."""
 
+    a: F64
+    """(N, n, n)."""
     b: F64
+    """(N, n, k)."""
     x: F64
     norm: F64
-    """||b - A x||, (*batch, k)."""
+    """||b - A x||, (N, k)."""
     size: F64
-    """||b||, (*batch, k)."""
+    """||b||, (N, k)."""
     limit: F64
     """Of `norm`, by the stop rule."""
     unit_b: F64
-    """Of b and r, (*batch, 1, 1)."""
+    """Of b and r, (N, 1, 1)."""
     unit_x: F64
-    status: I64
-    reason: I64
+    words: I64
+    """Statuses, reasons and passes, (3, N, k)."""
     open: Bool
-    iterations: I64
     counts: Counts
     disturbed: Bool
-    """(*batch,): arrays that have been written by their own voltages since they were last programmed."""
+    """(N,): arrays that have been written by their own voltages since they were last programmed."""
 
 
 def _start(handle: HpInvProgrammed, b: F64) -> _Work:
     """Begin at x = 0, the answer to zero vectors. Vectors with NaN or infinite entries have none and stay closed."""
+    a, b = flattened(handle.a), flattened(b)
     size = column_norms(b)
-    x, status, reason = np.zeros(b.shape), np.zeros(size.shape, np.int64), np.zeros(size.shape, np.int64)
+    x, words = np.zeros(b.shape), np.zeros((3, *size.shape), np.int64)
     norm, finite = size.copy(), size < np.inf
     if np.count_nonzero(finite) < finite.size:
-        x[~np.broadcast_to(finite[..., None, :], x.shape)] = norm[~finite] = np.nan
-        status[~finite], reason[~finite] = Status.NOT_CONVERGED, Reason.NONFINITE
-        b, size = np.where(finite[..., None, :], b, 0.0), np.where(finite, size, 0.0)
+        x.swapaxes(1, 2)[~finite] = norm[~finite] = np.nan
+        words[0, ~finite], words[1, ~finite] = Status.NOT_CONVERGED, Reason.NONFINITE
+        b, size = np.where(finite[:, None], b, 0.0), np.where(finite, size, 0.0)
     limit = handle.solver.stop.relative * size
-    unit_b = unit_x = np.ones((*b.shape[:-2], 1, 1))
+    unit_b = unit_x = np.ones((len(b), 1, 1))
     if handle.absolute or handle.solver.number_format:
         unit_b = _power_of_two_above(b)
-        unit_x = unit_b / _power_of_two_above(handle.a)
+        unit_x = unit_b / _power_of_two_above(a)
         limit = np.maximum(limit, handle.absolute * unit_b[..., 0])
-    counts, iterations = Counts(high_precision_vectors=size.size), np.zeros(size.shape, np.int64)
-    intact, wanted = np.zeros(size.shape[:-1], np.bool_), size > limit
-    return _Work(b, x, norm, size, limit, unit_b, unit_x, status, reason, wanted, iterations, counts, intact)
+    counts, intact = Counts(high_precision_vectors=size.size), np.zeros(len(b), np.bool_)
+    return _Work(a, b, x, norm, size, limit, unit_b, unit_x, words, size > limit, counts, intact)
 
 
 def _power_of_two_above(v: F64) -> F64:
-    """The power of two above max |v| of each matrix, (*batch, 1, 1); 1 for zeros, and where there are NaN."""
+    """The power of two above max |v| of each matrix, (N, 1, 1); 1 for zeros, and where there are NaN."""
     top = np.abs(v).max(axis=(-2, -1), keepdims=True, initial=0.0)
     return np.ldexp(1.0, np.frexp(np.where(top < np.inf, top, 0.0))[1])
 
 
-def _all_or_failed(left: Bool, attempt: int) -> _Part:
-    """The matrices that an attempt is for: all at first, then those with vectors left; an unbatched one stays so."""
-    if attempt == 0 or left.ndim == 1:
-        return ...
-    return np.asarray(left.any(axis=-1))
+def _failed(work: _Work) -> I64:
+    """Numbers of the matrices with vectors left."""
+    return np.flatnonzero(work.open.any(axis=1))
 
 
 def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> None:
@@ -260,58 +265,69 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
     Columns that are done in the whole batch are put through the array no more; in a batch, a vector that is done before
     the others of its column goes in as zeros, which leaves neither solve nor count.
     """
-    a, words, live = handle.a, options.number_format, work.open[part]
+    words, live, a = options.number_format, work.open[part], work.a[part]
+    shape = handle.a.shape[:-1]
     work.disturbed[part] = False
     unit_b, unit_x = work.unit_b[part], work.unit_x[part]
-    columns = np.flatnonzero(live.any(axis=tuple(range(live.ndim - 1))))
-    live = live[..., columns]
+    columns = np.flatnonzero(live.any(axis=0))
     b, size, limit = (v[part].take(columns, axis=-1) for v in (work.b, work.size, work.limit))
-    x, r, best, mark, ceiling = np.zeros(b.shape), b.copy(), size, size, GROWTH * size
+    live = live.take(columns, axis=-1)
+    x, r, norm, best, mark, ceiling = (
+        np.zeros(b.shape),
+        b.copy(),
+        np.empty(size.shape),
+        size.copy(),
+        size,
+        GROWTH * size,
+    )
+    r.swapaxes(1, 2)[~live] = 0.0
+    alive, going = int(np.count_nonzero(live)), np.empty(live.shape, np.bool_)
     steps = None if options.method == "plain" else Directions(options.kept, b.shape)
     for passes in range(1, options.max_iterations + 1):
-        if live.ndim > 1:
-            r = np.where(live[..., None, :], r, 0.0)
         if words:
             r = words.round(r, unit_b)
-        answer = handle.solve(steps.ask(r) if steps else r)
+        answer = handle.solve((steps.ask(r) if steps else r).reshape(*shape, -1))
         work.counts += answer.counts
+        d, stop = flattened(answer.x), passes % PATIENCE == 0 or passes == options.max_iterations
+        hurt = np.count_nonzero(answer.disturbed) > 0
+        known = GIVEN
         if steps:
-            norm = steps.take(answer.x, a @ answer.x if answer.product is None else answer.product, x, r)
-        else:
-            x = x + answer.x
+            norm = steps.take(d, a @ d if answer.product is None else flattened(answer.product), x, r)
         if words:
-            x = words.round(x, unit_x)
-        if words or not steps:
-            r = b - a @ x
-            norm = column_norms(r)
+            x, known = words.round(x if steps else x + d, unit_x), OF_X
+        elif not steps:
+            known = OF_CORRECTED
         else:  # the recursion's word is taken for a vector that goes on, not for one that ends
-            last = passes % PATIENCE == 0 or passes == options.max_iterations or bool(np.any(answer.disturbed))
-            _exactly(a, b, x, r, norm, live if last else live & ~(norm > limit))
-        best = np.minimum(best, norm)
-        going = live & (norm > limit) & (norm <= ceiling)
-        if passes % PATIENCE == 0:
-            going &= best < 0.9 * mark
-            mark = best
-        if passes == options.max_iterations:
-            going = np.zeros_like(live)
-        if np.count_nonzero(answer.disturbed):
-            going &= ~answer.disturbed[..., None]
-            work.disturbed[part] |= answer.disturbed
-        if np.count_nonzero(going) < np.count_nonzero(live):
+            _exactly(a, b, x, r, norm, live if stop or hurt else live & ~(norm > limit))
+        left = passed(a, b, x, d, r, norm, best, limit, ceiling, live, going, known)
+        if stop or hurt:
+            if passes % PATIENCE == 0:
+                going &= best < 0.9 * mark
+                mark = best.copy()
+            if passes == options.max_iterations:
+                going[:] = False
+            if hurt:
+                going &= ~answer.disturbed.reshape(-1, 1)
+                work.disturbed[part] |= answer.disturbed.reshape(-1)
+            left = int(np.count_nonzero(going))
+        if left < alive:
             _book(work, part, columns, live & ~going, passes, x, norm, answer)
-            keep = going.any(axis=tuple(range(going.ndim - 1)))
-            if not np.count_nonzero(keep):
+            if left == 0:
                 return
-            columns, live = columns[keep], going[..., keep]
-            left = b, x, r, best, mark, limit, ceiling
-            b, x, r, best, mark, limit, ceiling = (v.compress(keep, axis=-1) for v in left)
+            keep, alive = np.asarray(going.any(axis=0)), left
+            columns, live = columns[keep], going.compress(keep, axis=-1)
+            going = np.empty(live.shape, np.bool_)
+            parts = b, x, r, norm, best, mark, limit, ceiling
+            b, x, r, norm, best, mark, limit, ceiling = (v.compress(keep, axis=-1) for v in parts)
             if steps:
-                steps.keep(np.asarray(keep))
+                steps.keep(keep)
+            if len(live) > 1:
+                r.swapaxes(1, 2)[~live] = 0.0
 
 
 def _exactly(a: F64, b: F64, x: F64, r: F64, norm: F64, of: Bool) -> None:
-    """R = b - A x and its norm in their places, in the columns with a vector of `of`, (*batch, k)."""
-    here = np.flatnonzero(of.any(axis=tuple(range(of.ndim - 1))))
+    """R = b - A x and its norm in their places, in the columns with a vector of `of`, (N, k)."""
+    here = np.flatnonzero(of.any(axis=0))
     if here.size == of.shape[-1]:
         np.subtract(b, a @ x, out=r)
         norm[...] = column_norms(r)
@@ -320,14 +336,13 @@ def _exactly(a: F64, b: F64, x: F64, r: F64, norm: F64, of: Bool) -> None:
         r[..., here], norm[..., here] = exact, column_norms(exact)
 
 
-def _digital(a: F64, work: _Work) -> None:
+def _digital(work: _Work) -> None:
     """Let the digital host solve the vectors that are still open."""
-    part = _all_or_failed(work.open, 1)
-    left, b = work.open[part], work.b[part]
-    handle = ExactProgrammed(a[part])
-    answer = handle.solve(b)
+    part = _failed(work)
+    left, a, b = work.open[part], work.a[part], work.b[part]
+    answer = ExactProgrammed(a).solve(b)
     work.counts += Counts(digital_fallbacks=int(np.count_nonzero(left)))
-    _book(work, part, np.arange(b.shape[-1]), left, 0, answer.x, column_norms(b - handle.a @ answer.x), answer)
+    _book(work, part, np.arange(b.shape[-1]), left, 0, answer.x, column_norms(b - a @ answer.x), answer)
 
 
 def _book(work: _Work, part: _Part, columns: I64, over: Bool, passes: int, x: F64, norm: F64, answer: Solution) -> None:
@@ -336,23 +351,8 @@ def _book(work: _Work, part: _Part, columns: I64, over: Bool, passes: int, x: F6
     A vector at its limit is ok. Any other stays open, and ends as the inner `answer` did where that was none, as
     not_converged where x is no better than 0, and as unsettled where it is.
     """
-    here = np.nonzero(over)
-    rows = here[:-1] if part is ... else tuple(axis[here[0]] for axis in np.nonzero(part))
-    index = (*rows, columns[here[-1]])
-    x, norm = x.swapaxes(-1, -2)[here], norm[here]
-    status, reason = np.zeros(norm.shape, np.int64), np.zeros(norm.shape, np.int64)
-    ok = norm <= work.limit[index]
-    if np.count_nonzero(ok) < ok.size:
-        dead = SEVERITY[answer.status[here]] >= NO_ANSWER
-        useless = ~ok & ~(norm < work.size[index])
-        why = np.where(norm < np.inf, Reason.REFINEMENT, Reason.NONFINITE)
-        status = np.where(dead, answer.status[here], np.where(useless, Status.NOT_CONVERGED, Status.UNSETTLED))
-        status, reason = (
-            np.where(ok, Status.OK, status),
-            np.where(ok, Reason.NONE, np.where(dead, answer.reason[here], why)),
-        )
-        x, norm = np.where(useless[:, None], np.nan, x), np.where(useless, np.nan, norm)
-    work.x.swapaxes(-1, -2)[index] = x
-    work.norm[index], work.status[index], work.reason[index] = norm, status, reason
-    work.open[index] = ~ok
-    work.iterations[index] += passes
+    ended = np.empty((2, *over.shape), np.int64)
+    ended[0], ended[1] = answer.status.reshape(over.shape), answer.reason.reshape(over.shape)
+    members = np.arange(len(work.open))[part]
+    into = work.limit, work.size, work.x, work.norm, work.words, work.open
+    booked(members, columns, over, passes, np.ascontiguousarray(x), norm, ended, *into)

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from amcsim._types import F64, I64, Bool
-from amcsim.columns import flattened
+from amcsim._types import F64, I64
+from amcsim.columns import LOOPS, flattened
 from amcsim.mapping import check_matrix
 from amcsim.nodal.build import build
 from amcsim.nodal.loop import LoopModel
@@ -20,17 +20,18 @@ from amcsim.solvers.exact import solve_or_nan
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
-from amcsim.surrogate.columns import solved
+from amcsim.surrogate.columns import packed, solved
 from amcsim.surrogate.confidence import features
 from amcsim.surrogate.inv import InvArray, program
 from amcsim.surrogate.model import Surrogate
 from amcsim.surrogate.mvm import MvmArray
 from amcsim.surrogate.reads import Reads, reads
+from amcsim.surrogate.side_by_side import solved_once
 
 __all__ = ["SurrogateArray", "SurrogateProgrammed", "SurrogateSolver"]
 
-
-_Constants = tuple[F64, F64, F64, F64, F64, F64, F64, F64, F64, Bool, Bool, F64]
+_MANY = 8
+"""Arrays from which on single vectors are solved side by side."""
 
 
 @dataclass(frozen=True)
@@ -104,51 +105,52 @@ class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
     array: InvArray
 
     @cached_property
-    def _members(self) -> dict[tuple[int, ...], SurrogateProgrammed]:
-        """Arrays of a batch that are solved one by one: those that no certificate vouches for."""
+    def _members(self) -> dict[int, SurrogateProgrammed]:
+        """Arrays of a flattened batch that are solved one by one: those that no certificate vouches for."""
         array = self.array
         if array.all_certified:
             return {}
+        doubtful = ~(array.certified | array.unstable)
         return {
-            index: SurrogateProgrammed(self.a[index], self.spec, self.realisation[index], array.member(index))
-            for index in map(tuple, np.argwhere(~(array.certified | array.unstable)).tolist())
+            int(np.ravel_multi_index(index, doubtful.shape)): SurrogateProgrammed(
+                self.a[index], self.spec, self.realisation[index], array.member(index)
+            )
+            for index in map(tuple, np.argwhere(doubtful).tolist())
         }
 
     @cached_property
-    def _constants(self) -> _Constants:
-        """What `solved` asks for before the right-hand sides."""
-        array, spec = self.array, self.spec
-        a_max, inverse = self._ranging
-        unstable, left = np.reshape(array.unstable, -1), np.reshape(~(array.certified | array.unstable), -1)
-        disturbing = max(spec.cell.v_disturb, spec.cell.v_read_max)
-        limits = np.array([*self._limits, *self._adc, *array.limits, disturbing])
-        return (
-            flattened(self.a),
-            flattened(inverse),
-            np.ascontiguousarray(a_max).reshape(-1),
-            *array.stacked,
-            unstable,
-            left,
-            limits,
-        )
+    def _packed(self) -> tuple[F64, F64]:
+        """What `solved` asks for of the arrays, and of the technology."""
+        array, cell, (a_max, inverse) = self.array, self.spec.cell, self._ranging
+        doubtful = ~(array.certified | array.unstable)
+        limits = np.array([*self._limits, *self._adc, *array.limits, max(cell.v_disturb, cell.v_read_max)])
+        matrices = flattened(self.a), flattened(inverse)
+        return packed(*matrices, np.asarray(a_max), array.stacked, array.unstable, doubtful), limits
 
     def _solved(self, b: F64) -> Solution:
         array = self.array
         if array.curved is not None or not (b.ndim > 2 or array.all_certified or array.unstable):
             return super()._solved(b)
-        shape = b.shape[:-2] + b.shape[-1:]
-        x, residual, words = np.empty(b.shape), np.empty(shape), np.zeros((3, *shape), np.int64)
-        hurt = np.zeros(b.shape[:-2], np.bool_)
         flat = flattened(b)
-        count, k = len(flat), shape[-1]
-        into = x.reshape(flat.shape), residual.reshape(count, k), words.reshape(3, count, k), hurt.reshape(count)
-        solves, (status, reason, passes) = solved(*self._constants, flat, *into), words
+        count, m, k = flat.shape
+        x, residual, words = np.empty(flat.shape), np.empty((count, k)), np.zeros((3, count, k), np.int64)
+        hurt, products = np.zeros(count, np.bool_), np.empty(flat.shape if m > LOOPS else (0, 0, 0))
+        solver = solved_once if k == 1 and count >= _MANY and m <= LOOPS else solved
+        solves = solver(*self._packed, flat, x, residual, words, hurt, products)
         for index, member in self._members.items():
-            one = member.solve(b[index])
+            one = member.solve(flat[index])
             x[index], residual[index], hurt[index] = one.x, one.residual, one.disturbed
-            status[index], reason[index], passes[index] = one.status, one.reason, one.iterations
+            words[0, index], words[1, index], words[2, index] = one.status, one.reason, one.iterations
             solves += one.counts.analog_solves
-        return Solution(x, status, reason, residual, passes, Counts(analog_solves=solves), hurt)
+        product = products.reshape(b.shape) if m > LOOPS and not (self._members or np.isnan(residual).any()) else None
+        (status, reason, passes), counts = words, Counts(analog_solves=solves)
+        if b.ndim == 2:  # spares slow reshaping
+            return Solution(x[0], status[0], reason[0], residual[0], passes[0], counts, hurt.reshape(()), product)
+        batch, columns = b.shape[:-2], b.shape[:-2] + b.shape[-1:]
+        status, reason, passes = (v.reshape(columns) for v in words)
+        return Solution(
+            x.reshape(b.shape), status, reason, residual.reshape(columns), passes, counts, hurt.reshape(batch), product
+        )
 
     def answer(self, volts: F64) -> tuple[F64, I64, I64]:
         """See ArrayProgrammed."""

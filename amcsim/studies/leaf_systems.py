@@ -7,7 +7,7 @@ again by any circuit without training anew: 2,800 arrays and 13,900 vectors in a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -89,7 +89,7 @@ def leaf_figures(
         diverging, lost = diverging + int(failed.any(axis=-1).sum()), lost + int(failed.sum())
         passes += int(answer.iterations.sum())
         kept = np.where(failed[:, None, :], np.nan, answer.x)
-        high.add(high.arrays, solve_or_nan(a, b), replace(answer, x=kept))
+        high.add(high.arrays, solve_or_nan(a, b), answer._replace(x=kept))
         high.arrays += len(a)
     named = {
         f"lp_{name}": value for name, value in low.summary().items() if name.startswith(("mean", "median", "pool"))

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -320,8 +319,7 @@ class KFAC(torch.optim.Optimizer):
             programmed = self.solver.program(matrix, self.key.child(at, *system))
             counts = programmed.counts
             if again:
-                written = counts.array_programmings + counts.reprogrammings
-                counts = replace(counts, array_programmings=0, reprogrammings=written)
+                counts = counts.as_rewriting
             if not self._restored or again:
                 self.counts += counts
             if kept:
