@@ -10,17 +10,22 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from amcsim._compile import compiled
 from amcsim._types import F64, I64
 from amcsim.status import Reason, Status
 
+F32 = npt.NDArray[np.float32]
+
 __all__ = [
+    "F32",
     "LOOPS",
     "WIDTH",
     "copied",
     "flattened",
     "product",
+    "put_back",
     "ranged",
     "ranged_piece",
     "returned",
@@ -40,11 +45,13 @@ _UNSTABLE, _NOT_CONVERGED, _NONFINITE = int(Status.UNSTABLE), int(Status.NOT_CON
 
 def flattened(v: F64) -> F64:
     """V, (*batch, n, k), as contiguous (N, n, k)."""
+    if v.ndim == 2:
+        return np.ascontiguousarray(v, dtype=np.float64)[None]
     return np.ascontiguousarray(v, dtype=np.float64).reshape(math.prod(v.shape[:-2]), *v.shape[-2:])
 
 
 @compiled
-def product(a: F64, x: F64, out: F64) -> None:
+def product(a: F64 | F32, x: F64 | F32, out: F64 | F32) -> None:
     """out = a x: (m, n), (n, w), (m, w), all contiguous."""
     (m, n), w = a.shape, x.shape[1]
     if n > LOOPS:
@@ -72,12 +79,22 @@ def product(a: F64, x: F64, out: F64) -> None:
 def copied(source: F64, first: int, out: F64) -> None:
     """out = source[:, first:], as many columns as out (n, w) has."""
     for j in range(out.shape[0]):
-        for z in range(out.shape[1]):
-            out[j, z] = source[j, first + z]
+        row, to = source[j, first : first + out.shape[1]], out[j]  # an index that might be negative makes no vectors
+        for z in range(to.size):
+            to[z] = row[z]
 
 
 @compiled
-def _peaks(v: F64, top: F64) -> None:
+def put_back(out: F64, first: int, piece: F64) -> None:
+    """The way back: out[:, first:], as many columns as `piece` (n, w) has, = piece."""
+    for j in range(piece.shape[0]):
+        row, source = out[j, first : first + piece.shape[1]], piece[j]
+        for z in range(source.size):
+            row[z] = source[z]
+
+
+@compiled
+def _peaks(v: F64 | F32, top: F64) -> None:
     """top = max |v| of each column: (m, w), (w,). NaN where there is one."""
     for z in range(v.shape[1]):
         top[z] = 0.0
@@ -99,15 +116,18 @@ def _converted(v: F64, step: float, low: float, high: float) -> None:
 
 
 @compiled
-def ranged_piece(response: F64, factor: float, b: F64, limits: F64, volts: F64, room: F64) -> None:
+def ranged_piece(
+    response: F64, single: F32, factor: float, b: F64, limits: F64, volts: F64, room: F64, room32: F32
+) -> None:
     """The largest power of two that keeps inputs and predicted outputs in range, and the inputs as the DAC gives them.
 
     response (m, n) gives outputs from b (n, w); volts (n, w) and room[0], volts at the outputs for one unit, are
     filled; room (3 + m, w). limits: of inputs and outputs, V; whether one gain is set for all b as large (1) or for
     each b (0); the DAC's step, lowest and highest word. factor: unit of a scale of 1.
     NaN where no such power of two exists: below 1e-301, or where the prediction overflows.
+    single: of `response`, for predictions in single precision in room32 (n + m, w), or empty: HEADROOM is wider.
     """
-    w = b.shape[1]
+    (n, w), m = b.shape, response.shape[0]
     scale, need, top, predicted = room[0], room[1], room[2], room[3 : 3 + response.shape[0]]
     _peaks(b, need)
     if limits[2] > 0.0:
@@ -119,6 +139,17 @@ def ranged_piece(response: F64, factor: float, b: F64, limits: F64, volts: F64, 
             norm = max(norm, total)
         for z in range(w):
             top[z] = norm * need[z]
+    elif single.size > 0:
+        scaled, found = room32[:n], room32[n : n + m]
+        for z in range(w):
+            scale[z] = 1.0 / need[z] if need[z] > 0.0 else 0.0
+        for j in range(n):
+            for z in range(w):
+                scaled[j, z] = b[j, z] * scale[z]
+        product(single, scaled, found)
+        _peaks(found, top)
+        for z in range(w):
+            top[z] *= need[z]
     else:
         product(response, b, predicted)
         _peaks(predicted, top)
@@ -150,16 +181,16 @@ def ranged_piece(response: F64, factor: float, b: F64, limits: F64, volts: F64, 
 def ranged(response: F64, factor: F64, b: F64, limits: F64, volts: F64, unit: F64) -> None:
     """`ranged_piece` of matrices and all their vectors: (N, m, n), (N,), (N, n, k), (6,), (N, n, k), (N, k)."""
     count, n, k = b.shape
+    none = np.empty((0, 0), np.float32)
     for first in range(0, k, WIDTH):
         w = min(WIDTH, k - first)
         piece, scaled, room = np.empty((n, w)), np.empty((n, w)), np.empty((3 + response.shape[1], w))
         for i in range(count):
             copied(b[i], first, piece)
-            ranged_piece(response[i], factor[i], piece, limits, scaled, room)
+            ranged_piece(response[i], none, factor[i], piece, limits, scaled, room, none)
+            put_back(volts[i], first, scaled)
             for z in range(w):
                 unit[i, first + z] = room[0, z]
-                for j in range(n):
-                    volts[i, j, first + z] = scaled[j, z]
 
 
 @compiled

@@ -104,8 +104,8 @@ def _take(
         _products(rest, rest, size)
         for i in range(used):
             _products(pairs[i, block, 1], q, part)
-            _take_off(part, pairs[i, block, 0], p)
             _take_off(part, pairs[i, block, 1], q)
+            _take_off(part, pairs[i, block, 0], p)
         _products(q, q, norm)
         for z in range(w):
             norm[z] = 1.0 / math.sqrt(norm[z]) if norm[z] > _LEAST * before[z] else 0.0

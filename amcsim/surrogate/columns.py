@@ -6,7 +6,18 @@ import numpy as np
 
 from amcsim._compile import compiled
 from amcsim._types import F64, I64, Bool
-from amcsim.columns import WIDTH, copied, product, ranged_piece, returned_piece, scaled_back, wrote
+from amcsim.columns import (
+    F32,
+    LOOPS,
+    WIDTH,
+    copied,
+    product,
+    put_back,
+    ranged_piece,
+    returned_piece,
+    scaled_back,
+    wrote,
+)
 from amcsim.status import Reason, Status
 
 __all__ = ["bounds", "outputs", "packed", "solved"]
@@ -17,9 +28,22 @@ _VOLTAGE, _DISTURB, _CURRENT, _POLE = (int(r) for r in (Reason.VOLTAGE, Reason.D
 
 @compiled
 def _outputs_piece(
-    response: F64, rest: F64, slope: F64, start: F64, correction: F64, bend: F64, volts: F64, out: F64, room: F64
+    response: F64,
+    rest: F64,
+    slope: F64,
+    start: F64,
+    correction: F64,
+    single: F32,
+    bend: F64,
+    volts: F64,
+    out: F64,
+    room: F64,
+    room32: F32,
 ) -> None:
-    """out (2m, w): x and xn at inputs `volts` (m, w); bend: r_even and r_odd of the cells, ohm/V; room (3m, w)."""
+    """out (2m, w): x and xn at inputs `volts` (m, w); bend: r_even and r_odd of the cells, ohm/V; room (3m, w).
+
+    single: of `correction`, for its product in single precision in room32 (3m, w), or empty.
+    """
     m, w = volts.shape
     even, odd = bend[0], bend[1]
     bent, added = room[: 2 * m], room[2 * m : 3 * m]
@@ -30,14 +54,34 @@ def _outputs_piece(
             out[m + i, z] = slope[i] * out[i, z] + start[i]
     if even == 0.0 and odd == 0.0:
         return
-    for i in range(2 * m):
-        for z in range(w):
-            bent[i, z] = (abs(out[i, z]) * odd + even * out[i, z]) * out[i, z]
-    product(correction, bent, added)
+    if single.size > 0:  # the cells' curvature is a thousandth of an answer
+        bent32, added32 = room32[: 2 * m], room32[2 * m : 3 * m]
+        for i in range(2 * m):
+            for z in range(w):
+                bent32[i, z] = (abs(out[i, z]) * odd + even * out[i, z]) * out[i, z]
+        product(single, bent32, added32)
+        for i in range(m):
+            for z in range(w):
+                added[i, z] = added32[i, z]
+    else:
+        for i in range(2 * m):
+            for z in range(w):
+                bent[i, z] = (abs(out[i, z]) * odd + even * out[i, z]) * out[i, z]
+        product(correction, bent, added)
     for i in range(m):
         for z in range(w):
             out[i, z] += added[i, z]
             out[m + i, z] = slope[i] * out[i, z] + start[i]
+
+
+@compiled
+def _single(v: F64) -> F32:
+    """V (m, n) in single precision, or nothing where that has no room for it."""
+    most = 0.0
+    for i in range(v.shape[0]):
+        for j in range(v.shape[1]):
+            most = max(most, abs(v[i, j]))
+    return v.astype(np.float32) if most < 1e30 else np.empty((0, 0), np.float32)
 
 
 @compiled
@@ -77,9 +121,10 @@ def outputs(
     for first in range(0, k, WIDTH):
         w = min(WIDTH, k - first)
         piece, out, room = np.empty((m, w)), np.empty((2 * m, w)), np.empty((3 * m, w))
+        none = np.empty((0, 0), np.float32)
         for i in range(count):
             copied(volts[i], first, piece)
-            _outputs_piece(response[i], rest[i], slope[i], start[i], correction[i], bend, piece, out, room)
+            _outputs_piece(response[i], rest[i], slope[i], start[i], correction[i], none, bend, piece, out, room, none)
             for j in range(m):
                 for z in range(w):
                     x[i, j, first + z], xn[i, j, first + z] = out[j, z], out[m + j, z]
@@ -120,12 +165,14 @@ def solved(arrays: F64, limits: F64, b: F64, x: F64, residual: F64, words: I64, 
     Returns how many vectors were not zero.
     """
     count, m, k = b.shape
-    solves, bend, most, square = 0, limits[12:14], limits[9:12], m * m
-    for first in range(0, k, WIDTH):
-        own = slice(first, min(first + WIDTH, k))
+    solves, bend, most, square, large = 0, limits[12:14], limits[9:12], m * m, m > LOOPS
+    width, none = 4 * WIDTH if large else WIDTH, np.empty((0, 0), np.float32)
+    for first in range(0, k, width):
+        own = slice(first, min(first + width, k))
         w = own.stop - first
         piece, volts, out = np.empty((m, w)), np.empty((m, w)), np.empty((2 * m, w))
         unit, room, found = np.empty((3 + m, w)), np.empty((3 * m + 3, w)), out[:m]
+        room32 = np.empty((3 * m if large else 0, w), np.float32)
         for i in range(count):
             row = arrays[i]
             vectors = row[5 * square :]
@@ -138,8 +185,10 @@ def solved(arrays: F64, limits: F64, b: F64, x: F64, residual: F64, words: I64, 
             correction = row[3 * square : 5 * square].reshape(m, 2 * m)
             status, reason = words[0, i, own], words[1, i, own]
             copied(b[i], first, piece)
-            ranged_piece(inverse, factor, piece, limits, volts, unit)
-            _outputs_piece(response, rest, slope, start, correction, bend, volts, out, room)
+            inverse32 = _single(inverse) if large else none
+            ranged_piece(inverse, inverse32, factor, piece, limits, volts, unit, room32)
+            correction32 = _single(correction) if large else none
+            _outputs_piece(response, rest, slope, start, correction, correction32, bend, volts, out, room, room32)
             if unstable:
                 for z in range(w):
                     status[z], reason[z] = _UNSTABLE, _POLE
@@ -148,9 +197,7 @@ def solved(arrays: F64, limits: F64, b: F64, x: F64, residual: F64, words: I64, 
             hurt[i] |= wrote(piece, volts, found, status, limits[14])
             scaled_back(found, unit[0], limits[6], limits[7], limits[8])
             solves += returned_piece(a, piece, found, status, reason, words[2, i, own], residual[i, own], room, True)
-            for j in range(m):
-                for z in range(w):
-                    x[i, j, first + z] = found[j, z]
-                    if products.size > 0:
-                        products[i, j, first + z] = room[1 + j, z]
+            put_back(x[i], first, found)
+            if products.size > 0:
+                put_back(products[i], first, room[1 : 1 + m])
     return solves
