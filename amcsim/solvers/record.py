@@ -6,6 +6,7 @@ the high-precision answers. "The relative error" is not one number, so `Recorder
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,16 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from amcsim._compile import compiled
 from amcsim._types import F64, I64
+from amcsim.columns import flattened
 from amcsim.mapping import check_matrix
-from amcsim.solvers.base import SEVERITY, Counts, Programmed, Solution, Solver, column_norms
+from amcsim.solvers.base import SEVERITY, Counts, Programmed, Solution, Solver
 from amcsim.solvers.exact import solve_or_nan
 from amcsim.streams import Key
 
 __all__ = ["Recorded", "RecordedProgrammed", "Recorder"]
 
-FLUSH = 4096
-"""Solves kept as they came before they are reduced to five numbers a vector."""
+ROOM = 4096
+"""Vectors that there is room for at first; it doubles when it is used up."""
 
 
 @dataclass
@@ -33,11 +36,14 @@ class Recorder:
     """Matrices programmed through it."""
     counts: Counts = field(default_factory=Counts)
     """Spent by the recorded programmings and solves."""
-    _raw: list[tuple[int, F64, Solution]] = field(default_factory=list, repr=False)
-    _vectors: F64 = field(default_factory=lambda: np.zeros((5, 0)), repr=False)
+    vectors: int = 0
+    """Recorded."""
+    _vectors: F64 = field(default_factory=lambda: np.empty((5, ROOM)), repr=False)
+    """Of each: its array's number, ||x - x*||, ||x*||, max |x*|, passes."""
     _diverging: set[int] = field(default_factory=set, repr=False)
     _diverging_in_batches: int = field(default=0, repr=False)
-    _statuses: I64 = field(default_factory=lambda: np.zeros(len(SEVERITY), dtype=np.int64), repr=False)
+    statuses: I64 = field(default_factory=lambda: np.zeros(len(SEVERITY), dtype=np.int64), repr=False)
+    """How many vectors ended in each Status."""
 
     def add(self, first: int, wanted: F64, answer: Solution) -> None:
         """Record a solve: wanted is x*, (*batch, n, k); the batch's matrices are numbered from `first`."""
@@ -47,44 +53,42 @@ class Recorder:
             self._diverging_in_batches += min(failed, answer.iterations.size // wanted.shape[-1])
         elif failed:
             self._diverging.add(first)
-        self._raw.append((first, wanted, answer))
-        if len(self._raw) >= FLUSH:
-            self._reduce()
+        x = flattened(answer.x)
+        shape = len(x), x.shape[-1]
+        self._make_room(answer.status.size)
+        at = answer.iterations.reshape(shape), answer.status.reshape(shape), self._vectors, self.vectors, self.statuses
+        _noted(first, x, flattened(wanted), *at)
+        self.vectors += answer.status.size
+
+    def _make_room(self, vectors: int) -> None:
+        """For so many more."""
+        room = self._vectors.shape[1]
+        if self.vectors + vectors > room:
+            more = np.empty((5, max(2 * room, self.vectors + vectors)))
+            more[:, : self.vectors] = self._known
+            self._vectors = more
 
     @property
-    def statuses(self) -> I64:
-        """How many vectors ended in each Status."""
-        self._reduce()
-        return self._statuses
+    def _known(self) -> F64:
+        return self._vectors[:, : self.vectors]
 
     def contents(self) -> dict[str, npt.NDArray[Any]]:
         """What it holds, counts apart, as arrays that `extend` takes."""
-        self._reduce()
         head = np.array([self.arrays, self._diverging_in_batches], dtype=np.float64)
         diverging = np.array(sorted(self._diverging), dtype=np.float64)
-        return {"head": head, "vectors": self._vectors, "diverging": diverging, "statuses": self._statuses}
+        return {"head": head, "vectors": self._known, "diverging": diverging, "statuses": self.statuses}
 
     def extend(self, contents: Mapping[str, npt.NDArray[Any]]) -> None:
         """Add the `contents` of another recorder, of a later part of the same run."""
-        self._reduce()
         later = contents["vectors"].copy()
         later[0] += self.arrays
-        self._vectors = np.concatenate([self._vectors, later], axis=1)
+        self._make_room(later.shape[1])
+        self.vectors += later.shape[1]
+        self._known[:, self.vectors - later.shape[1] :] = later
         self._diverging |= {int(number) + self.arrays for number in contents["diverging"]}
         self.arrays += int(contents["head"][0])
         self._diverging_in_batches += int(contents["head"][1])
-        self._statuses += contents["statuses"]
-
-    def _reduce(self) -> None:
-        """Turn raw solves into columns of (array, ||x - x*||, ||x*||, max |x*|, iterations)."""
-        for n in {wanted.shape[-2] for _, wanted, _ in self._raw}:
-            rows = [_row(*raw) for raw in self._raw if raw[1].shape[-2] == n]
-            array, x, wanted, iterations, status = (np.concatenate(parts, axis=-1) for parts in zip(*rows, strict=True))
-            top = np.abs(wanted).max(axis=0)
-            new = np.stack([array, column_norms(x - wanted), column_norms(wanted), top, iterations])
-            self._vectors = np.concatenate([self._vectors, new], axis=1)
-            self._statuses += np.bincount(status, minlength=len(SEVERITY))
-        self._raw.clear()
+        self.statuses += contents["statuses"]
 
     def summary(self) -> dict[str, float | int | None]:
         """Named figures over all recorded vectors with an answer and x* != 0; None where there are none.
@@ -95,8 +99,7 @@ class Recorder:
         `arrays`, `vectors`, `vectors_without_answer`; and `diverging_arrays`: those that a recorded HpInv had to write
         again or leave to the digital host (in batches the call's re-programmings, exact for max_reprograms = 1).
         """
-        self._reduce()
-        array, error, size, top, iterations = self._vectors[:, self._vectors[2] != 0.0]
+        array, error, size, top, iterations = self._known[:, self._known[2] != 0.0]
         known = np.isfinite(error) & np.isfinite(size)
         figures: dict[str, float | int | None] = {
             "arrays": self.arrays,
@@ -128,13 +131,24 @@ class Recorder:
         return figures | dict(zip(names, map(float, values), strict=True))
 
 
-def _row(first: int, wanted: F64, answer: Solution) -> tuple[I64, F64, F64, I64, I64]:
-    """Arrays' numbers, x, x*, iterations, statuses of a solve: one row of vectors, as unbatched solves have it."""
-    n, k = wanted.shape[-2:]
-    x, count = answer.x, answer.iterations.size
-    if wanted.ndim > 2:
-        x, wanted = (np.moveaxis(v, -2, 0).reshape(n, -1) for v in (x, wanted))
-    return first + np.arange(count) // max(k, 1), x, wanted, answer.iterations.ravel(), answer.status.ravel()
+@compiled
+def _noted(
+    first: int, x: F64, wanted: F64, passes: I64, status: I64, vectors: F64, recorded: int, statuses: I64
+) -> None:
+    """Write the answers x (N, n, k) to `vectors`, from number `recorded` on, as Recorder keeps them."""
+    count, n, k = x.shape
+    for i in range(count):
+        for z in range(k):
+            error = size = top = 0.0
+            for j in range(n):
+                error += (x[i, j, z] - wanted[i, j, z]) ** 2
+                size += wanted[i, j, z] ** 2
+                entry = abs(wanted[i, j, z])
+                top = top if entry <= top else entry
+            at = recorded + i * k + z
+            vectors[0, at], vectors[1, at], vectors[2, at] = first + i, math.sqrt(error), math.sqrt(size)
+            vectors[3, at], vectors[4, at] = top, passes[i, z]
+            statuses[status[i, z]] += 1
 
 
 @dataclass(frozen=True)

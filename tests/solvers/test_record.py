@@ -85,10 +85,10 @@ def test_an_empty_record_has_no_figures() -> None:
     assert got["mean_by_vector"] is None
 
 
-def test_recording_changes_no_answer_and_long_records_are_reduced(
+def test_recording_changes_no_answer_and_long_records_find_room(
     spd: Make, rhs: Make, written: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "FLUSH", 7)
+    monkeypatch.setattr(record, "ROOM", 7)
     recorder, a, b = Recorder(), spd(4), rhs(4, 3)
     plain = HpInv(Emulated(written)).program(a, Key(0))
     noted = HpInv(Recorded(Emulated(written), recorder)).program(a, Key(0))
