@@ -13,7 +13,7 @@ from amcsim.mapping import check_matrix
 from amcsim.nodal.build import build
 from amcsim.nodal.loop import LoopModel
 from amcsim.nodal.verdict import judge
-from amcsim.realisation import linear_matrix, realise
+from amcsim.realisation import Realisation, linear_matrix, realise
 from amcsim.solvers.analog import AnalogProgrammed, ArrayProgrammed
 from amcsim.solvers.base import Counts, Solution
 from amcsim.solvers.exact import solve_or_nan
@@ -105,18 +105,16 @@ class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
     array: InvArray
 
     @cached_property
-    def _members(self) -> dict[int, SurrogateProgrammed]:
-        """Arrays of a flattened batch that are solved one by one: those that no certificate vouches for."""
+    def _open(self) -> tuple[I64, SurrogateProgrammed | None]:
+        """Arrays that no certificate vouches for, by their numbers in the flattened batch, as a batch of their own."""
         array = self.array
-        if array.all_certified:
-            return {}
-        doubtful = ~(array.certified | array.unstable)
-        return {
-            int(np.ravel_multi_index(index, doubtful.shape)): SurrogateProgrammed(
-                self.a[index], self.spec, self.realisation[index], array.member(index)
-            )
-            for index in map(tuple, np.argwhere(doubtful).tolist())
-        }
+        numbers = np.flatnonzero(~(array.certified | array.unstable))
+        if not numbers.size:
+            return numbers, None
+        drawn = (part.reshape(-1, *part.shape[array.calm.ndim :])[numbers] for part in vars(self.realisation).values())
+        return numbers, SurrogateProgrammed(
+            flattened(self.a)[numbers], self.spec, Realisation(*drawn), array.members(numbers)
+        )
 
     @cached_property
     def _packed(self) -> tuple[F64, F64]:
@@ -129,7 +127,8 @@ class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
 
     def _solved(self, b: F64) -> Solution:
         array = self.array
-        if array.curved is not None or not (b.ndim > 2 or array.all_certified or array.unstable):
+        numbers, those = self._open
+        if array.curved is not None or numbers.size == array.calm.size:
             return super()._solved(b)
         flat = flattened(b)
         count, m, k = flat.shape
@@ -137,12 +136,12 @@ class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
         hurt, products = np.zeros(count, np.bool_), np.empty(flat.shape if m > LOOPS else (0, 0, 0))
         solver = solved_once if k == 1 and count >= _MANY and m <= LOOPS else solved
         solves = solver(*self._packed, flat, x, residual, words, hurt, products)
-        for index, member in self._members.items():
-            one = member.solve(flat[index])
-            x[index], residual[index], hurt[index] = one.x, one.residual, one.disturbed
-            words[0, index], words[1, index], words[2, index] = one.status, one.reason, one.iterations
-            solves += one.counts.analog_solves
-        product = products.reshape(b.shape) if m > LOOPS and not (self._members or np.isnan(residual).any()) else None
+        if those is not None:
+            some = those.solve(flat[numbers])
+            x[numbers], residual[numbers], hurt[numbers] = some.x, some.residual, some.disturbed
+            words[:, numbers] = some.status, some.reason, some.iterations
+            solves += some.counts.analog_solves
+        product = products.reshape(b.shape) if m > LOOPS and those is None and not np.isnan(residual).any() else None
         (status, reason, passes), counts = words, Counts(analog_solves=solves)
         if b.ndim == 2:  # spares slow reshaping
             return Solution(x[0], status[0], reason[0], residual[0], passes[0], counts, hurt.reshape(()), product)

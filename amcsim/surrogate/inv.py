@@ -125,12 +125,13 @@ class InvArray:
         bounds(self.stacked[5], self.limits[:3], b, x, xn, status, reason)
         return status.reshape(shape), reason.reshape(shape)
 
-    def member(self, index: tuple[int, ...]) -> InvArray:
-        """One array of a batch without curved cells."""
-        number = int(np.ravel_multi_index(index, self.calm.shape))
-        whole = ("pencils", "surrogate", "curved")
-        parts: dict[str, Any] = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
-        return replace(self, pencils={0: self.pencils[number]} if number in self.pencils else {}, **parts)
+    def members(self, numbers: I64) -> InvArray:
+        """Some arrays of a batch without curved cells, by their numbers in the flattened batch."""
+        whole, batch = ("pencils", "surrogate", "curved"), self.calm.ndim
+        parts: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in whole}
+        parts = {name: part.reshape(-1, *part.shape[batch:])[numbers] for name, part in parts.items()}
+        known = {k: self.pencils[q] for k, q in enumerate(numbers.tolist()) if q in self.pencils}
+        return replace(self, pencils=known, **parts)
 
 
 def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
