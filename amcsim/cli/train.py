@@ -63,6 +63,7 @@ def train(
     images: Annotated[int | None, typer.Option(min=1, help="Larger models: train on so many images.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Larger models: images a step.")] = None,
     lr: Annotated[float | None, typer.Option(min=0.0, help="Larger models: learning rate.")] = None,
+    damping: Annotated[float | None, typer.Option(min=0.0, help="Larger models: K-FAC's damping.")] = None,
     emnist: EmnistFolder = None,
     as_json: Json = False,
 ) -> None:
@@ -76,7 +77,7 @@ def train(
             raise ValueError(f"--schedule paper and --snapshots go with --model letters only, not with {model}")
         of_model = "mnist" if emnist is not None else "curves" if model == "autoencoder" else "digits"
         arrays = _large_solver(solver, spec, surrogate, leaf or 128, passes)
-        chosen = {"lr": lr} if lr is not None else {}
+        chosen = {name: value for name, value in (("lr", lr), ("damping", damping)) if value is not None}
         size: dict[str, Any] = {"batch_size": batch, "images": images, "max_steps": max_steps, "folder": emnist}
         _train_large(
             as_json,
@@ -85,7 +86,7 @@ def train(
             | size,
         )
         return
-    for name, value in (("leaf", leaf), ("images", images), ("batch", batch), ("lr", lr)):
+    for name, value in {"leaf": leaf, "images": images, "batch": batch, "lr": lr, "damping": damping}.items():
         if value is not None:
             raise ValueError(f"--{name} goes with the larger models only (--model autoencoder or resnet20)")
     from amcsim.cli._input import check_output

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from amcsim.plot.style import MARKERS, PALETTE, figure, finite, styled
 
-__all__ = ["error_by_pass", "training_curves"]
+__all__ = ["error_by_pass", "step_losses", "training_curves"]
 
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 """Line styles tell runs apart too: in print without colours, and where curves lie on one another."""
@@ -38,6 +38,24 @@ def training_curves(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if title:
         fig.suptitle(title, fontsize=11)
+    return fig
+
+
+@styled
+def step_losses(losses: Mapping[str, Mapping[str, Sequence[float]]], *, mean: Sequence[int] = ()) -> Figure:
+    """Loss (nats, logarithmic) over steps by panel and run; panel i in running means of mean[i] steps, if given."""
+    fig, axes = figure(3.6 * len(losses), 3.0, columns=len(losses))
+    for ax, (panel, runs), window in zip(axes, losses.items(), mean or [1] * len(losses), strict=True):
+        for k, (name, values) in enumerate(runs.items()):
+            found = finite(values)
+            size = min(window, len(found))
+            smooth = np.convolve(found, np.ones(size) / size, mode="valid")
+            look: dict[str, Any] = {"color": PALETTE[k % len(PALETTE)], "linestyle": _DASHES[k % len(_DASHES)]}
+            ax.semilogy(np.arange(size, len(found) + 1), smooth, label=name, **look)
+        ax.set_xlabel("step")
+        ax.set_ylabel("training loss (nats)")
+        ax.set_title(panel, loc="left")
+        ax.legend(loc="upper right")
     return fig
 
 

@@ -154,6 +154,8 @@ def test_training_refuses_options_that_do_not_go_together(amcsim: Amcsim, tmp_pa
         (["--spec", "none"], "neither a file nor a preset"),
         (["--emnist", tmp_path], "'mnist' only"),
         (["--batch", 10], "--batch goes with the larger models only"),
+        (["--damping", 0.1], "--damping goes with the larger models only"),
+        (["--model", "resnet20", "--optimizer", "adam", "--damping", 0.1], "options of adam"),
         (["--model", "autoencoder", "--schedule", "paper"], "go with --model letters only"),
         (["--model", "resnet20", "--data", "curves"], "needs data of several classes"),
     ):

@@ -59,6 +59,14 @@ def test_curves_leave_gaps_where_there_is_no_number() -> None:
     assert "stop rule, 6e-08" in texts(fig)
 
 
+def test_losses_of_steps_in_running_means() -> None:
+    fig = plot.step_losses({"one": {"SGD": [4.0, 2.0, 6.0]}, "two": {"SGD": [4.0, 2.0, 6.0]}}, mean=[1, 2])
+    first, second = (axes.lines[0] for axes in fig.axes)
+    assert list(first.get_ydata()) == [4.0, 2.0, 6.0]
+    assert list(second.get_xdata()) == [2, 3]
+    assert list(second.get_ydata()) == [3.0, 4.0]
+
+
 def test_the_comparison_marks_median_and_95th_percentile_of_known_figures() -> None:
     figures = np.linspace(1e-4, 1e-2, 101)
     error = np.array([0.01, np.nan, -0.02])
