@@ -13,7 +13,7 @@ from amcsim._types import F64
 
 __all__ = ["answers", "cells", "nodes"]
 
-_WIDTH = 32
+_WIDTH = 64
 """Arrays of a piece."""
 
 

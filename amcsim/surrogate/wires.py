@@ -25,7 +25,7 @@ _TOLERANCE = 1e-7
 """Relative error of a cell's current at which the polynomial ends."""
 _SMALL = 0.8
 """Norm of R_w g up to which the polynomial costs less than the elimination: 32 x 32 at an ohm a cell."""
-_SIDE_BY_SIDE = 32
+_SIDE_BY_SIDE = 64
 """Arrays handled together; their currents stay in the cache up to 8 x 8."""
 
 
