@@ -47,24 +47,22 @@ class Recorder:
 
     def add(self, first: int, wanted: F64, answer: Solution) -> None:
         """Record a solve: wanted is x*, (*batch, n, k); the batch's matrices are numbered from `first`."""
-        self.counts += answer.counts
-        failed = answer.counts.reprogrammings or answer.counts.digital_fallbacks
+        counts, x, count = answer.counts, flattened(answer.x), answer.status.size
+        self.counts += counts
+        failed = counts.reprogrammings or counts.digital_fallbacks
         if failed and wanted.ndim > 2:
-            self._diverging_in_batches += min(failed, answer.iterations.size // wanted.shape[-1])
+            self._diverging_in_batches += min(failed, len(x))
         elif failed:
             self._diverging.add(first)
-        x = flattened(answer.x)
-        shape = len(x), x.shape[-1]
-        self._make_room(answer.status.size)
-        at = answer.iterations.reshape(shape), answer.status.reshape(shape), self._vectors, self.vectors, self.statuses
-        _noted(first, x, flattened(wanted), *at)
-        self.vectors += answer.status.size
+        self._make_room(count)
+        words = answer.iterations.reshape(-1), answer.status.reshape(-1)
+        _noted(first, x, flattened(wanted), *words, self._vectors, self.vectors, self.statuses)
+        self.vectors += count
 
     def _make_room(self, vectors: int) -> None:
         """For so many more."""
-        room = self._vectors.shape[1]
-        if self.vectors + vectors > room:
-            more = np.empty((5, max(2 * room, self.vectors + vectors)))
+        if self.vectors + vectors > self._vectors.shape[1]:
+            more = np.empty((5, 2 * (self.vectors + vectors)))
             more[:, : self.vectors] = self._known
             self._vectors = more
 
@@ -135,7 +133,7 @@ class Recorder:
 def _noted(
     first: int, x: F64, wanted: F64, passes: I64, status: I64, vectors: F64, recorded: int, statuses: I64
 ) -> None:
-    """Write the answers x (N, n, k) to `vectors`, from number `recorded` on, as Recorder keeps them."""
+    """Write the answers x (N, n, k) to `vectors`, from number `recorded` on, as Recorder keeps them; passes (N k,)."""
     count, n, k = x.shape
     for i in range(count):
         for z in range(k):
@@ -147,8 +145,8 @@ def _noted(
                 top = top if entry <= top else entry
             at = recorded + i * k + z
             vectors[0, at], vectors[1, at], vectors[2, at] = first + i, math.sqrt(error), math.sqrt(size)
-            vectors[3, at], vectors[4, at] = top, passes[i, z]
-            statuses[status[i, z]] += 1
+            vectors[3, at], vectors[4, at] = top, passes[i * k + z]
+            statuses[status[i * k + z]] += 1
 
 
 @dataclass(frozen=True)

@@ -120,10 +120,10 @@ class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
     def _packed(self) -> tuple[F64, F64]:
         """What `solved` asks for of the arrays, and of the technology."""
         array, cell, (a_max, inverse) = self.array, self.spec.cell, self._ranging
+        circuit = array.response, array.correction, array.rest, array.slope, array.start, array.load
         doubtful = ~(array.certified | array.unstable)
         limits = np.array([*self._limits, *self._adc, *array.limits, max(cell.v_disturb, cell.v_read_max)])
-        matrices = flattened(self.a), flattened(inverse)
-        return packed(*matrices, np.asarray(a_max), array.stacked, array.unstable, doubtful), limits
+        return packed(self.a, inverse, *circuit, a_max, array.unstable, doubtful), limits
 
     def _solved(self, b: F64) -> Solution:
         array = self.array
@@ -132,7 +132,7 @@ class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
             return super()._solved(b)
         flat = flattened(b)
         count, m, k = flat.shape
-        x, residual, words = np.empty(flat.shape), np.empty((count, k)), np.zeros((3, count, k), np.int64)
+        x, residual, words = np.empty(flat.shape), np.empty((count, k)), np.empty((3, count, k), np.int64)
         hurt, products = np.zeros(count, np.bool_), np.empty(flat.shape if m > LOOPS else (0, 0, 0))
         solver = solved_once if k == 1 and count >= _MANY and m <= LOOPS else solved
         solves = solver(*self._packed, flat, x, residual, words, hurt, products)

@@ -145,14 +145,12 @@ def bounds(load: F64, limits: F64, volts: F64, x: F64, xn: F64, status: I64, rea
             _bounds_piece(load[i], limits, piece, out, status[i, own], reason[i, own], room)
 
 
-def packed(a: F64, inverse: F64, factor: F64, array: tuple[F64, ...], unstable: Bool, left: Bool) -> F64:
-    """What `solved` asks for of arrays: a and its inverse (N, m, m), units (N,), response and so on, flags (N,).
+def packed(*parts: F64 | Bool) -> F64:
+    """What `solved` asks for of arrays, (N, ...): an argument less is a quarter of a microsecond.
 
-    One row an array: an argument less is a quarter of a microsecond. `array`: as InvArray.stacked.
+    a, its inverse, response, correction, rest, slope, start, load, unit of a scale of 1, unstable or not, left or not.
     """
-    response, rest, slope, start, correction, load = array
-    parts = (a, inverse, response, correction, rest, slope, start, load, factor, unstable, left)
-    return np.concatenate([part.reshape(len(a), -1) for part in parts], axis=1, dtype=np.float64)
+    return np.concatenate([part.reshape(parts[-1].size, -1) for part in parts], axis=1, dtype=np.float64)
 
 
 @compiled
