@@ -17,6 +17,7 @@ from amcsim._types import F64, I64, Bool
 from amcsim.mapping import largest
 from amcsim.nodal.certificate import certificate_conductance, slews
 from amcsim.realisation import Realisation
+from amcsim.small_matrices import inverses
 from amcsim.specs import Spec
 from amcsim.status import Reason, Status
 from amcsim.surrogate.curved import Curved, curved
@@ -94,20 +95,18 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> MvmArray:
     law = surrogate.cell
     g = law.conductance(devices)
     flat = Realisation(*(part.reshape(-1, *part.shape[len(batch) :]) for part in vars(r).values()))
-    currents = transfer(spec, g)
+    currents = np.ascontiguousarray(transfer(spec, g))
     within = currents[..., 2 * n :] + spec.g_unit * np.eye(m)
     leak = 0.0 if spec.opamp.model == "ideal" else 1.0 / surrogate.gain
     matrix = spec.g_unit * np.eye(m) + within * leak * (1.0 + surrogate.output_resistance * spec.g_unit)
-    into = currents[..., : 2 * n]
+    into, wide = currents[..., : 2 * n], np.concatenate([g[:, 0], g[:, 1]], axis=-1)
     if (
         law.r_even != 0 and spec.cell.iv == "linear"
     ):  # a summing node away from ground shifts the channel's mean potential, too
-        bent = 2.0 * law.r_even * (g * g) * flat.offset[:, None, :, None]
-        into = into - np.concatenate([bent[:, 0], bent[:, 1]], axis=-1)
-    inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+        into = into - (2.0 * law.r_even * flat.offset)[..., None] * wide * wide
+    inverse = inverses(matrix)
     quick = certificate_conductance(spec, within) < spec.g_unit
     quick &= not slews(spec)
-    wide = np.concatenate([g[:, 0], g[:, 1]], axis=-1)
     cube = law.r0 * wide * wide * wide
 
     def shaped(array: F64) -> F64:
@@ -115,7 +114,7 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> MvmArray:
 
     return MvmArray(
         response=shaped(inverse @ into),
-        rest=shaped(-np.einsum("nij,njk,nk->ni", inverse, within, flat.offset)),
+        rest=shaped(-(inverse @ (within @ flat.offset[..., None]))[..., 0]),
         correction=shaped(inverse @ cube),
         certified=np.reshape(quick & surrogate.fast_verdict, batch),
         surrogate=surrogate,
