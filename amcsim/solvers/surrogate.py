@@ -132,7 +132,7 @@ class SurrogateProgrammed(SurrogateArray, AnalogProgrammed):
             return super()._solved(b)
         flat = flattened(b)
         count, m, k = flat.shape
-        x, residual, words = np.empty(flat.shape), np.empty((count, k)), np.empty((3, count, k), np.int64)
+        x, residual, words = np.empty(flat.shape), np.empty((count, k)), np.zeros((3, count, k), np.int64)
         hurt, products = np.zeros(count, np.bool_), np.empty(flat.shape if m > LOOPS else (0, 0, 0))
         solver = solved_once if k == 1 and count >= _MANY and m <= LOOPS else solved
         solves = solver(*self._packed, flat, x, residual, words, hurt, products)
