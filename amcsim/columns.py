@@ -265,37 +265,25 @@ def _residual(a: F64, x: F64, b: F64, z: int, unit: float) -> float:
 
 
 @compiled
-def returned(
-    a: F64,
-    b: F64,
-    outputs: F64,
-    unit: F64,
-    limits: F64,
-    words: I64,
-    residual: F64,
-    x: F64,
-    zeros: bool,
-) -> int:
-    """Outputs (N, m, k), V, through the ADC and scaled back by unit (N, k), as answers x (N, m, k); `returned_piece`.
+def returned(a: F64, b: F64, x: F64, words: I64, residual: F64, products: F64) -> int:
+    """`returned_piece` of matrices and all their vectors: a (N, n, n), b and x (N, n, k), residual (N, k).
 
-    a (N, m, m), b (N, m, k), limits: the ADC's step, lowest and highest word; words (3, N, k): status, reason, passes.
+    words (3, N, k): status, reason, passes; products: A x, (N, n, k). Zero vectors' answers stay as they are.
     """
-    count, m, k = b.shape
+    count, n, k = b.shape
     solves = 0
     for first in range(0, k, WIDTH):
-        w = min(WIDTH, k - first)
-        piece, found, room = np.empty((m, w)), np.empty((m, w)), np.empty((1 + m, w))
+        own = slice(first, min(first + WIDTH, k))
+        w = own.stop - first
+        piece, found, room = np.empty((n, w)), np.empty((n, w)), np.empty((1 + n, w))
         for i in range(count):
-            own = slice(first, first + w)
             copied(b[i], first, piece)
-            copied(outputs[i], first, found)
-            scaled_back(found, unit[i, own], limits[0], limits[1], limits[2])
-            solves += returned_piece(
-                a[i], piece, found, words[0, i, own], words[1, i, own], words[2, i, own], residual[i, own], room, zeros
-            )
-            for j in range(m):
+            copied(x[i], first, found)
+            status, reason, passes = words[0, i, own], words[1, i, own], words[2, i, own]
+            solves += returned_piece(a[i], piece, found, status, reason, passes, residual[i, own], room, False)
+            for j in range(n):
                 for z in range(w):
-                    x[i, j, first + z] = found[j, z]
+                    x[i, j, first + z], products[i, j, first + z] = found[j, z], room[1 + j, z]
     return solves
 
 

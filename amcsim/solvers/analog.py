@@ -12,7 +12,7 @@ import numpy as np
 from amcsim._types import F64, I64, Bool
 from amcsim.mapping import converter, inverse_for_ranging, largest, matrix_scale, quantise, ranging_limits, to_voltages
 from amcsim.realisation import Realisation
-from amcsim.solvers.base import Counts, Solution, answered, check_rhs, column_norms
+from amcsim.solvers.base import Counts, Solution, answered, check_rhs
 from amcsim.specs import Spec
 from amcsim.status import Status
 from amcsim.topology.circuit import Topology
@@ -95,10 +95,9 @@ class AnalogProgrammed(ArrayProgrammed):
             outputs, status, reason = self.answer(volts)
             conv = self.spec.converters
             x = quantise(outputs, conv.adc_bits, conv.adc_full_scale or self.spec.cell.v_read_max) / unit
-            size = column_norms(b)
-        if np.count_nonzero(size) < size.size:
-            asked = np.asarray(b.any(axis=-2))
+        asked = np.asarray(b.any(axis=-2))
+        if not asked.all():
             x = np.where(asked[..., None, :], x, 0.0)
             status, reason = np.where(asked, status, 0), np.where(asked, reason, 0)
         hurt = self.disturbed(volts, outputs, status)
-        return answered(self.a, x, b, status=status, reason=reason, disturbed=hurt, size=size)
+        return answered(self.a, x, b, status=status, reason=reason, disturbed=hurt)

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
+from amcsim.columns import flattened, returned
 from amcsim.status import Reason, Status
 from amcsim.streams import Key
 
@@ -145,43 +146,33 @@ def answered(
     status: I64 | None = None,
     reason: I64 | None = None,
     disturbed: Bool | None = None,
-    size: F64 | None = None,
 ) -> Solution:
     """The Solution of a direct solve: residual, NaN where there is no answer, a pass counted for each non-zero vector.
 
     a (*batch, n, n), x and b (*batch, n, k); status and reason (*batch, k), ok where absent; disturbed (*batch,), none
-    where absent; size (*batch, k): column_norms(b), formed where absent. An answer with NaN or infinite entries becomes
-    not_converged, unless its status already says that there is none. passes = 0 is digital.
+    where absent. An answer with NaN or infinite entries becomes not_converged, unless its status already says that
+    there is none. passes = 0 is digital.
     """
-    with np.errstate(all="ignore"):
-        formed: F64 = a @ x
-        product: F64 | None = formed
-        residual = column_norms(b - formed) / (column_norms(b) if size is None else size)
-        status = np.zeros(residual.shape, np.int64) if status is None else status
-        reason = np.zeros(residual.shape, np.int64) if reason is None else reason
-        plain = np.count_nonzero(residual < np.inf) == residual.size  # no vector is zero, none is without answer
-        if plain:
-            iterations, solves = np.full(residual.shape, passes), residual.size * passes
-        else:
-            residual = relative_residual(a, x, b)
-            iterations = np.multiply(b.any(axis=-2), passes, dtype=np.int64)
-            solves = int(iterations.sum())
-        known = residual < np.inf
-        if not plain and not known.all():  # squares of 1e200 are infinite: once more with b near 1
-            unit = np.ldexp(1.0, -np.frexp(np.abs(b).max(axis=-2, keepdims=True, initial=0.0))[1])
-            residual = relative_residual(a, x * unit, b * unit)
-            known = residual < np.inf
-        if not plain or np.count_nonzero(status):
-            none = SEVERITY[status] >= NO_ANSWER
-            bad = none | ~known
-            if bad.any():
-                status = np.where(none | ~bad, status, Status.NOT_CONVERGED)
-                reason = np.where(none | ~bad, reason, Reason.NONFINITE)
-                x, residual = np.where(bad[..., None, :], np.nan, x), np.where(bad, np.nan, residual)
-                product = None
-    disturbed = np.zeros(a.shape[:-2], np.bool_) if disturbed is None else disturbed
-    counts = Counts(analog_solves=solves)
-    return Solution(x, status, reason, residual, iterations, counts, disturbed, product)
+    batch, columns = b.shape[:-2], b.shape[:-2] + b.shape[-1:]
+    flat, found = flattened(b), flattened(x).copy()
+    words, residual = np.zeros((3, len(flat), columns[-1]), np.int64), np.empty((len(flat), columns[-1]))
+    if status is not None:
+        words[0] = status.reshape(residual.shape)
+    if reason is not None:
+        words[1] = reason.reshape(residual.shape)
+    products = np.empty(flat.shape)
+    solves = returned(flattened(a), flat, found, words, residual, products) * passes
+    status, reason, iterations = (v.reshape(columns) for v in words)
+    return Solution(
+        found.reshape(b.shape),
+        status,
+        reason,
+        residual.reshape(columns),
+        iterations * passes,
+        Counts(analog_solves=solves),
+        np.zeros(batch, np.bool_) if disturbed is None else disturbed,
+        None if np.isnan(residual).any() else products.reshape(b.shape),
+    )
 
 
 def worst_status(status: I64, reason: I64) -> tuple[Status, Reason]:
