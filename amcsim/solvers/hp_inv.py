@@ -282,7 +282,7 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
     )
     r.swapaxes(1, 2)[~live] = 0.0
     alive, going = int(np.count_nonzero(live)), np.empty(live.shape, np.bool_)
-    steps = None if options.method == "plain" else Directions(options.kept, b.shape)
+    steps = None if options.method == "plain" else Directions(options.kept, b.shape, direct=words is not None)
     for passes in range(1, options.max_iterations + 1):
         if words:
             r = words.round(r, unit_b)
@@ -298,7 +298,10 @@ def _refine(options: HpInv, handle: Programmed, work: _Work, part: _Part) -> Non
         elif not steps:
             known = OF_CORRECTED
         else:  # the recursion's word is taken for a vector that goes on, not for one that ends
-            _exactly(a, b, x, r, norm, live if stop or hurt else live & ~(norm > limit))
+            ends = live if stop or hurt else live & ~(norm > limit)
+            if np.count_nonzero(ends):
+                steps.bring(x)
+                _exactly(a, b, x, r, norm, ends)
         left = passed(a, b, x, d, r, norm, best, limit, ceiling, live, going, known)
         if stop or hurt:
             if passes % PATIENCE == 0:

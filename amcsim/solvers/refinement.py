@@ -9,6 +9,11 @@ GCR alone stalls where r.q = 0: the next r, hence the next d, would be the last 
 instead of r (Orthodir), which enlarges the same Krylov space: an array that answers linearly is done after n passes at
 most, if n directions are kept, whatever rho(I - A_lp^-1 A). (Eisenstat, Elman and Schultz, SIAM J. Numer. Anal. 20,
 1983; van der Vorst and Vuik, "GMRESR", Numer. Linear Algebra Appl. 1, 1994.)
+
+Residuals need no p. Until directions have to be dropped, the d are kept as they came, and x is formed only where it is
+asked for: with the parts taken off as columns of a triangle, d_j = sum_i p_i R_ij, R_jj = |q| of pass j, it is
+
+    x = sum_j y_j d_j,    R y = (r.q of each pass).
 """
 
 from __future__ import annotations
@@ -35,14 +40,20 @@ _LEAST = (10 * float(np.finfo(np.float64).eps)) ** 2
 class Directions:
     """Directions of vectors that are refined side by side, each column of (*batch, n, k) by itself, in float64."""
 
-    def __init__(self, kept: int, shape: tuple[int, ...]) -> None:
-        """`kept`: how many pairs (p, q = A p), |q| = 1, are; 0 is minimal residual. `shape`: of x, (*batch, n, k)."""
-        self.kept, self.passes = kept, 0
+    def __init__(self, kept: int, shape: tuple[int, ...], *, direct: bool = False) -> None:
+        """`kept`: how many pairs (p, q = A p), |q| = 1, are; 0 is minimal residual. `shape`: of x, (*batch, n, k).
+
+        `direct`: x is up to date after each pass, not only after `bring`.
+        """
+        self.kept, self.passes, self._direct = kept, 0, direct or kept == 0
         n, k = shape[-2:]
         lanes = math.prod(shape[:-2]) * k
         width = max(1, min(lanes, _LANES))
         blocks = -(-lanes // width)
         self._pairs = np.empty((kept, blocks, 2, n, width))
+        """P, or d as it came, and q of each pass."""
+        self._parts = np.empty((0 if self._direct else kept, blocks, kept + 2, width))
+        """Of d along the q before; 1/|q|; r.q."""
         self._columns = np.full(blocks * width, -1)
         self._columns[:lanes] = np.arange(lanes)
         self.stalled = np.zeros((*shape[:-2], k), np.bool_)
@@ -59,18 +70,29 @@ class Directions:
         return np.where(self.stalled[..., None, :], instead, r)
 
     def take(self, d: F64, product: F64, x: F64, r: F64) -> F64:
-        """Correct x and r = b - A x in their places by the array's answer d to `ask(r)`; A d is `product`.
+        """Correct r = b - A x in its place, and x where that is direct, by the array's answer d to `ask(r)`.
 
+        `product` is A d.
         All (*batch, n, k), x and r contiguous. Returns |r|, (*batch, k), as the recursion has it.
         """
+        if self.passes == self.kept and not self._direct:  # from now on the oldest pair is dropped
+            self.bring(x)
+            _orthogonal(self._columns, self._pairs, self._parts)
+            self._direct = True
         norms = np.empty(self.stalled.shape)
         d, product = np.ascontiguousarray(d), np.ascontiguousarray(product)
         d, product, x, r = (v.reshape(-1, *v.shape[-2:]) for v in (d, product, x, r))
         slot = self.passes % self.kept if self.kept else 0
         held, stalled = min(self.passes, self.kept), self.stalled.ravel()
-        _take(d, product, x, r, self._columns, self._pairs, held, slot, stalled, norms.ravel())
+        state = self._columns, self._pairs, self._parts, self._direct
+        _take(d, product, x, r, *state, held, slot, stalled, norms.ravel())
         self.passes += 1
         return norms
+
+    def bring(self, x: F64) -> None:
+        """Bring x, (*batch, n, k), up to date in its place."""
+        if not self._direct:
+            _formed(x.reshape(-1, *x.shape[-2:]), self._columns, self._pairs, self._parts, self.passes)
 
     def keep(self, columns: Bool) -> None:
         """Go on with these columns only, (k,)."""
@@ -84,7 +106,18 @@ class Directions:
 
 @compiled
 def _take(
-    d: F64, product: F64, x: F64, r: F64, columns: I64, pairs: F64, used: int, slot: int, stalled: Bool, norms: F64
+    d: F64,
+    product: F64,
+    x: F64,
+    r: F64,
+    columns: I64,
+    pairs: F64,
+    parts: F64,
+    direct: bool,
+    used: int,
+    slot: int,
+    stalled: Bool,
+    norms: F64,
 ) -> None:
     """See Directions.take; arrays are (N, n, k) and (N k,). columns: what each lane of the pairs holds, or -1."""
     kept, blocks, _, n, w = pairs.shape
@@ -92,10 +125,7 @@ def _take(
     before, size, part, norm = np.empty(w), np.empty(w), np.empty(w), np.empty(w)
     for block in range(blocks):
         own = columns[block * w : (block + 1) * w]
-        alive = 0
-        for z in range(w):
-            alive += own[z] >= 0
-        if alive == 0:
+        if _empty(own):
             continue
         _load(d, own, p)
         _load(product, own, q)
@@ -105,15 +135,17 @@ def _take(
         for i in range(used):
             _products(pairs[i, block, 1], q, part)
             _take_off(part, pairs[i, block, 1], q)
-            _take_off(part, pairs[i, block, 0], p)
+            if direct:
+                _take_off(part, pairs[i, block, 0], p)
+            else:
+                for z in range(w):
+                    parts[slot, block, i, z] = part[z]
         _products(q, q, norm)
         for z in range(w):
             norm[z] = 1.0 / math.sqrt(norm[z]) if norm[z] > _LEAST * before[z] else 0.0
-        for i in range(n):
-            for z in range(w):
-                p[i, z] *= norm[z]
-            for z in range(w):
-                q[i, z] *= norm[z]
+        _scale(norm, q)
+        if direct:
+            _scale(norm, p)
         if kept:
             _copy(p, pairs[slot, block, 0])
             _copy(q, pairs[slot, block, 1])
@@ -121,14 +153,69 @@ def _take(
         _take_off(part, q, rest)
         _store(r, own, rest)
         _products(rest, rest, before)
-        _load(x, own, rest)
         for z in range(w):
             if own[z] >= 0:
                 norms[own[z]] = math.sqrt(before[z])
                 stalled[own[z]] = kept > 0 and norm[z] > 0.0 and part[z] * part[z] < STALL * STALL * size[z]
+            if not direct:
+                parts[slot, block, kept, z], parts[slot, block, kept + 1, z] = norm[z], part[z]
             part[z] = -part[z]
-        _take_off(part, p, rest)
-        _store(x, own, rest)
+        if direct:
+            _load(x, own, rest)
+            _take_off(part, p, rest)
+            _store(x, own, rest)
+
+
+@compiled
+def _formed(x: F64, columns: I64, pairs: F64, parts: F64, passes: int) -> None:
+    """x (N, n, k) of `passes` passes, by back substitution; see Directions for the others."""
+    kept, blocks, _, n, w = pairs.shape
+    y, total = np.empty((kept, w)), np.empty((n, w))
+    for block in range(blocks):
+        own = columns[block * w : (block + 1) * w]
+        if _empty(own):
+            continue
+        for i in range(n):
+            for z in range(w):
+                total[i, z] = 0.0
+        for j in range(passes - 1, -1, -1):
+            for z in range(w):
+                rest = parts[j, block, kept + 1, z]
+                for i in range(j + 1, passes):
+                    rest += parts[i, block, j, z] * y[i, z]
+                y[j, z] = -rest * parts[j, block, kept, z]
+            _take_off(y[j], pairs[j, block, 0], total)
+        _store(x, own, total)
+
+
+@compiled
+def _orthogonal(columns: I64, pairs: F64, parts: F64) -> None:
+    """From every d its p, in their places."""
+    kept, blocks, w = pairs.shape[0], pairs.shape[1], pairs.shape[4]
+    for block in range(blocks):
+        if _empty(columns[block * w : (block + 1) * w]):
+            continue
+        for j in range(kept):
+            for i in range(j):
+                _take_off(parts[j, block, i], pairs[i, block, 0], pairs[j, block, 0])
+            _scale(parts[j, block, kept], pairs[j, block, 0])
+
+
+@compiled
+def _empty(own: I64) -> bool:
+    """Whether all lanes have left."""
+    alive = 0
+    for z in range(own.size):
+        alive += own[z] >= 0
+    return alive == 0
+
+
+@compiled
+def _scale(factor: F64, v: F64) -> None:
+    """V (n, w) times factors (w,)."""
+    for i in range(v.shape[0]):
+        for z in range(factor.size):
+            v[i, z] *= factor[z]
 
 
 @compiled

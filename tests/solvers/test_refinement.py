@@ -139,7 +139,7 @@ def test_a_disturbed_array_starts_anew_without_old_directions(rhs: Make, error_l
 def test_an_answer_without_a_new_direction_changes_nothing(rhs: Make) -> None:
     """The same d again lies in the kept directions: no step, no division by nothing."""
     x, r = np.zeros((3, 1)), rhs(3, 1)
-    steps = Directions(4, x.shape)
+    steps = Directions(4, x.shape, direct=True)
     d = rhs(3, 1, seed=4)
     steps.take(d, d, x, r)
     first = x.copy()
@@ -148,6 +148,22 @@ def test_an_answer_without_a_new_direction_changes_nothing(rhs: Make) -> None:
         size = steps.take(again, again, x, r)
         np.testing.assert_array_equal(x, first)
         np.testing.assert_allclose(size, np.linalg.norm(r, axis=0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("passes", [3, 4, 7])
+def test_answers_formed_at_the_end_are_those_of_every_pass(passes: int, rhs: Make) -> None:
+    """With four directions kept: before the window is full, as it fills, and once pairs have been dropped."""
+    a, b = np.eye(8) + 0.5 * rhs(8, 8, seed=2) / 8**0.5, rhs(8, 40)
+    found = []
+    for direct in (True, False):
+        steps, x, r = Directions(4, b.shape, direct=direct), np.zeros(b.shape), b.copy()
+        for _ in range(passes):
+            d = steps.ask(r).copy()
+            steps.take(d, a @ d, x, r)
+        steps.bring(x)
+        np.testing.assert_allclose(r, b - a @ x, atol=1e-14)
+        found.append(x)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-11, atol=1e-13)
 
 
 def test_columns_that_leave_take_their_directions_along(rhs: Make) -> None:
@@ -167,5 +183,6 @@ def test_columns_that_leave_take_their_directions_along(rhs: Make) -> None:
         for steps, x, r in both:
             d = steps.ask(r).copy()
             steps.take(d, a @ d, x, r)
+            steps.bring(x)
     np.testing.assert_allclose(both[0][1], both[1][1], rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(both[0][2], b[:, stay] - a @ both[0][1], atol=1e-14)
