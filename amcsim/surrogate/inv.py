@@ -144,9 +144,9 @@ def program(surrogate: Surrogate, spec: Spec, r: Realisation) -> InvArray:
     flat = Realisation(*(np.ascontiguousarray(part.reshape(n, *part.shape[len(batch) :])) for part in vars(r).values()))
     law, linear = surrogate.cell, spec.cell.iv == "linear"
     # arrays lie side by side along the last axis (amcsim.small_matrices): cells are (2, m, m, n)
-    g, reached = np.empty((2, m, m, n)), np.empty(2)
-    programming.cells(flat.g_pos, flat.g_neg, law.r0, g, reached)
-    surrogate.require(spec, (m, m), reached)
+    devices, g = (flat.g_pos, flat.g_neg), np.empty((2, m, m, n))
+    surrogate.require(spec, (m, m), np.array([[part.min(), part.max()] for part in devices]))
+    programming.cells(*devices, law.r0, g)
     # currents of summing node i per volt on bit-line j of G+, of G-, and per volt on summing node k
     lines = np.ascontiguousarray(np.moveaxis(transfer(spec, np.moveaxis(g, -1, 0)), 0, -1))
     nodes = np.arange(m)

@@ -18,21 +18,16 @@ _WIDTH = 64
 
 
 @compiled
-def cells(g_pos: F64, g_neg: F64, r0: float, g: F64, reached: F64) -> None:
-    """`g`, (2, m, m, n): conductances of cells with devices G+ and G-, (n, m, m); `reached`: the devices' range, S."""
+def cells(g_pos: F64, g_neg: F64, r0: float, g: F64) -> None:
+    """`g`, (2, m, m, n): conductances of cells with devices G+ and G-, (n, m, m), S."""
     n, m, _ = g_pos.shape
-    low, high = np.full(_WIDTH, np.inf), np.full(_WIDTH, -np.inf)
     for first in range(0, n, _WIDTH):
-        width = min(_WIDTH, n - first)
         for i in range(m):
             for j in range(m):
-                pos, neg = g[0, i, j, first : first + width], g[1, i, j, first : first + width]
-                for z in range(width):
-                    pos[z], neg[z] = g_pos[first + z, i, j], g_neg[first + z, i, j]
-                for z in range(width):
-                    low[z], high[z] = min(low[z], pos[z], neg[z]), max(high[z], pos[z], neg[z])
-                    pos[z], neg[z] = pos[z] / (1.0 + pos[z] * r0), neg[z] / (1.0 + neg[z] * r0)
-    reached[0], reached[1] = low.min(), high.max()
+                for z in range(first, min(first + _WIDTH, n)):
+                    g[0, i, j, z], g[1, i, j, z] = g_pos[z, i, j], g_neg[z, i, j]
+                    g[0, i, j, z] /= 1.0 + g[0, i, j, z] * r0
+                    g[1, i, j, z] /= 1.0 + g[1, i, j, z] * r0
 
 
 @compiled
