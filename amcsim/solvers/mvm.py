@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from amcsim._types import F64, I64, Bool
-from amcsim.mapping import check_matrix, matrix_scale, product_scale, quantise
+from amcsim.mapping import check_matrix, matrix_scale, quantise, ranging_limits, to_voltages
 from amcsim.realisation import realise
 from amcsim.solvers.analog import ArrayProgrammed
 from amcsim.solvers.base import NO_ANSWER, SEVERITY, Counts
@@ -59,10 +59,8 @@ class MvmProgrammed(ArrayProgrammed):
     def inputs(self, v: F64) -> tuple[F64, F64]:
         """See ArrayProgrammed."""
         a_max, scaled = self._ranging
-        scale = product_scale(scaled, v, self.spec)[..., None, :]
-        conv = self.spec.converters
-        volts = quantise(v * scale, conv.dac_bits, conv.dac_full_scale or self.spec.cell.v_read_max)
-        return volts, scale / a_max[..., None, None]
+        volts, unit = to_voltages(scaled, 1.0 / a_max, v, ranging_limits(self.spec, product=True))
+        return volts, unit[..., None, :]
 
     def multiply(self, v: F64) -> Product:
         """A v for v, (*batch, n, k): scaled into the voltage range, converted, multiplied, scaled back.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +35,12 @@ def test_the_check_sees_a_wrong_answer() -> None:
     assert not hp_inv.wrong(a, b, answer, 2.0**-24).any()
     x = answer.x.copy()
     x[2, 3, 0] *= 1 + 1e-5
-    assert hp_inv.wrong(a, b, replace(answer, x=x), 2.0**-24)[:, 0].tolist() == [False, False, True, False]
+    assert hp_inv.wrong(a, b, answer._replace(x=x), 2.0**-24)[:, 0].tolist() == [False, False, True, False]
     said = answer.status.copy()
     said[2] = 3
-    assert not hp_inv.wrong(a, b, replace(answer, x=x, status=said), 2.0**-24).any()
+    assert not hp_inv.wrong(a, b, answer._replace(x=x, status=said), 2.0**-24).any()
     x[0] = np.nan
-    assert hp_inv.wrong(a, b, replace(answer, x=x, status=said), 2.0**-24).any(axis=1).tolist()[0]
+    assert hp_inv.wrong(a, b, answer._replace(x=x, status=said), 2.0**-24).any(axis=1).tolist()[0]
 
 
 def test_no_answer_of_the_grid_is_wrong_and_gcr_fails_least(result: dict) -> None:  # type: ignore[type-arg]
