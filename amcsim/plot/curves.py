@@ -43,7 +43,10 @@ def training_curves(
 
 @styled
 def step_losses(losses: Mapping[str, Mapping[str, Sequence[float]]], *, mean: Sequence[int] = ()) -> Figure:
-    """Loss (nats, logarithmic) over steps by panel and run; panel i in running means of mean[i] steps, if given."""
+    """Loss (nats) over steps by panel and run; panel i in running means of mean[i] steps, if given.
+
+    A panel whose losses span more than a factor of 20 is logarithmic.
+    """
     fig, axes = figure(3.6 * len(losses), 3.0, columns=len(losses))
     for ax, (panel, runs), window in zip(axes, losses.items(), mean or [1] * len(losses), strict=True):
         for k, (name, values) in enumerate(runs.items()):
@@ -51,11 +54,15 @@ def step_losses(losses: Mapping[str, Mapping[str, Sequence[float]]], *, mean: Se
             size = min(window, len(found))
             smooth = np.convolve(found, np.ones(size) / size, mode="valid")
             look: dict[str, Any] = {"color": PALETTE[k % len(PALETTE)], "linestyle": _DASHES[k % len(_DASHES)]}
-            ax.semilogy(np.arange(size, len(found) + 1), smooth, label=name, **look)
+            ax.plot(np.arange(size, len(found) + 1), smooth, label=name, **look)
+        ends = [line.get_ydata() for line in ax.lines]
+        if max(map(np.nanmax, ends)) > 20 * min(map(np.nanmin, ends)) > 0:
+            ax.set_yscale("log")
         ax.set_xlabel("step")
         ax.set_ylabel("training loss (nats)")
         ax.set_title(panel, loc="left")
-        ax.legend(loc="upper right")
+        if ax is axes[0] or set(runs) != set(losses[next(iter(losses))]):  # the same runs have the same looks
+            ax.legend(loc="upper right")
     return fig
 
 
