@@ -4,7 +4,7 @@ The autoencoder's K-FAC has the settings of Table I of Zhang et al.: batches of 
 factor, running means of .9, inverses every 20 steps. Labels are sampled from the model (Bernoulli pixels), as in
 Martens & Grosse 2015. The loss is the cross-entropy summed over an image's pixels, with which their rate of 1 diverges
 at the start; 0.1 was the best of three rates tried on two epochs of MNIST. ResNet-20's rate and damping are the best
-of 13 pairs tried on the digits (docs/kfac.md).
+of 13 settings tried on the digits (docs/kfac.md).
 """
 
 from __future__ import annotations
