@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from numba import njit
 
@@ -21,6 +24,21 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     modules with such loops are imported where they are needed.
     """
     try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)
+        code = njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # neither beside the source nor in the user's own cache: compiled anew by each process
         return njit(nogil=True, error_model="numpy")(function)
+    kept: Any = getattr(getattr(code, "_cache", None), "_cache_file", None)
+    if kept is not None:  # numba looks at the function's own file, but what that calls from others is in its code, too
+        kept._source_stamp = kept._source_stamp, _sources()
+    return code
+
+
+@lru_cache(maxsize=1)
+def _sources() -> str:
+    """Digest of all files of this package that hold such functions."""
+    found = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        content = path.read_bytes()
+        if b"\n@compiled" in content:
+            found.update(content)
+    return found.hexdigest()

@@ -6,7 +6,9 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import amcsim
 from amcsim._compile import compiled
 
 
@@ -25,6 +27,27 @@ def test_code_that_no_folder_can_keep_is_compiled_all_the_same() -> None:
     space: dict[str, Callable[[float], float]] = {}
     exec(compile("def more(x):\n    return x + 1.0\n", "<no file>", "exec"), space)
     assert compiled(space["more"])(2.0) == 3.0
+
+
+def test_kept_code_is_not_that_of_an_older_function_it_calls(tmp_path: Path) -> None:
+    """Two files, of which one calls what the other holds; the second changes: numba alone would go on with the first's
+    old code."""
+    package = tmp_path / "amcsim"
+    package.mkdir()
+    for name in ("__init__.py", "_compile.py"):
+        (package / name).write_bytes((Path(amcsim.__file__).parent / name).read_bytes())
+    head = "from amcsim._compile import compiled\n{}\n\n@compiled\ndef {}(x):\n    return {}\n"
+    (package / "outer.py").write_text(head.format("from amcsim.inner import inner", "outer", "inner(x) + 1.0"))
+    ran = "from amcsim.outer import outer; print(outer(1.0), sum(outer.stats.cache_hits.values()))"
+
+    def said(inner: str) -> str:
+        (package / "inner.py").write_text(head.format("", "inner", inner))
+        done = subprocess.run([sys.executable, "-c", ran], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert said("2.0 * x") == "3.0 0"
+    assert said("2.0 * x") == "3.0 1"
+    assert said("3.0 * x") == "4.0 0"
 
 
 def test_the_commands_help_does_not_wait_for_the_compiler() -> None:
