@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -365,7 +364,7 @@ class _Disturbed:
 
             def solve(self, b: F64) -> Solution:
                 spy.solves += 1
-                return replace(inner.solve(b), disturbed=np.array(spy.solves == 3))
+                return inner.solve(b)._replace(disturbed=np.array(spy.solves == 3))
 
         return Handle()
 
