@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from numba import njit
+from numba.core import event
 
 __all__ = ["compiled"]
 
@@ -42,3 +44,23 @@ def _sources() -> str:
         if b"\n@compiled" in content:
             found.update(content)
     return found.hexdigest()
+
+
+class _Notice(event.Listener):
+    """Says once a process that code of ours is being compiled: a user waits for seconds."""
+
+    def on_start(self, event: event.Event) -> None:
+        function: Any = event.data["dispatcher"].py_func if event.data else None
+        if str(getattr(function, "__module__", "")).startswith("amcsim."):
+            _said()
+
+    def on_end(self, event: event.Event) -> None:
+        """Nothing."""
+
+
+@lru_cache(maxsize=1)
+def _said() -> None:
+    logging.getLogger("amcsim").info("loops are being compiled, once on this machine: up to half a minute")
+
+
+event.register("numba:compile", _Notice())  # type: ignore[no-untyped-call]

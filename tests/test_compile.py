@@ -50,6 +50,20 @@ def test_kept_code_is_not_that_of_an_older_function_it_calls(tmp_path: Path) -> 
     assert said("3.0 * x") == "4.0 0"
 
 
+def test_whoever_waits_for_a_compilation_is_told_once(tmp_path: Path) -> None:
+    """In a process of its own: in this one others may have been told."""
+    script = tmp_path / "ask.py"
+    script.write_text(
+        "import logging, sys\nlogging.basicConfig(level=logging.INFO, stream=sys.stdout, format='%(message)s')\n"
+        "from amcsim._compile import compiled\n"
+        "def one(x):\n    return x\n\ndef two(x):\n    return x\n\ndef three(x):\n    return x\n\n"
+        "for function, module in ((one, 'else'), (two, 'amcsim.a'), (three, 'amcsim.b')):\n"
+        "    function.__module__ = module\n    print(module)\n    compiled(function)(1.0)\n"
+    )
+    said = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.partition(",")[0] for line in said] == ["else", "amcsim.a", "loops are being compiled", "amcsim.b"]
+
+
 def test_the_commands_help_does_not_wait_for_the_compiler() -> None:
     code = "import sys, amcsim.cli; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

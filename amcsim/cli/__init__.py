@@ -1,6 +1,7 @@
 """The command line. Only Typer is imported here: each command imports what it needs when it runs."""
 
 import ctypes
+import logging
 import os
 from contextlib import suppress
 
@@ -68,4 +69,8 @@ def main() -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     _keep_memory()
+    log = logging.getLogger("amcsim")
+    log.addHandler(logging.StreamHandler())
+    log.handlers[-1].setFormatter(logging.Formatter("amcsim: %(message)s"))
+    log.setLevel(logging.INFO)
     app(prog_name="amcsim")
