@@ -303,6 +303,8 @@ def _limited(outputs: F64, ro: float, leak: float, swing: float, most: float, re
             y = swing * np.arctanh((out + drop) / swing)
             stage[i, c] = y
             asked = (y * leak + integrator_clamp(y, swing, reach)) / reach
-            e = reach * np.arctanh(asked) - leak * (out + ro * current)
+            square = asked * asked  # mostly tiny: to rounding by its series, in a tenth of the time
+            up = asked * (1.0 + square * (1.0 / 3.0 + square / 5.0)) if square < 1e-6 else np.arctanh(asked)
+            e = reach * up - leak * (out + ro * current)
             excess[i, c] = e if abs(y) < _LINEAR * swing else np.nan
     return stage, excess

@@ -231,18 +231,19 @@ def _cancel(conductances: F32, voltages: F64, more: F64) -> Bool:
     """
     ports, m = conductances.shape
     holds = np.empty(voltages.shape[1], np.bool_)
-    total, size = np.empty(m), np.empty(m)
+    total, size = np.empty(m, np.float32), np.empty(m, np.float32)
     for k in range(voltages.shape[1]):
-        total[:], size[:] = more[:, k], _KCL_LEAST / _KCL_TOLERANCE
+        for i in range(m):
+            total[i], size[i] = more[i, k], _KCL_LEAST / _KCL_TOLERANCE
         for port in range(ports):
-            v = voltages[port, k]
+            v = np.float32(voltages[port, k])
             for i in range(m):
                 current = v * conductances[port, i]
                 total[i] += current
                 size[i] += abs(current)
         holds[k] = True
         for i in range(m):
-            holds[k] &= abs(total[i]) <= _KCL_TOLERANCE * size[i]
+            holds[k] &= abs(total[i]) <= np.float32(_KCL_TOLERANCE) * size[i]
     return holds
 
 
