@@ -107,7 +107,7 @@ def test_the_share_within_the_bounds_is_the_one_stated(held_out: Validation) -> 
 def test_a_thousand_fresh_circuits_lie_within_their_bounds_as_stated(circuit: str, m: int) -> None:
     """95 % or, as the quantiles are taken a standard error higher, more; a thousand circuits know it to 0.7 %."""
     found = validate(shipped_surrogate(PKU, (m, m), circuit), PKU, m=m, seed=5, count=1000, timed=0)
-    assert 0.93 <= found.as_dict()["within_error_bound"] < 1.0
+    assert 0.93 <= found.as_dict()["within_error_bound"] <= 0.99
 
 
 def test_the_users_matrices_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
