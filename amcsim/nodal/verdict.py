@@ -30,6 +30,8 @@ _KCL_TOLERANCE, _KCL_LEAST = 0.02, 1e-12
 """Of the absolute sum of a node's currents, and in A."""
 _LATCH_TOLERANCE = 0.02
 """Relative distance from the DC point beyond which a settled transient has settled elsewhere."""
+_NEAR = 0.95
+"""Of the swing, from which on an output counts as saturated."""
 _LARGE = 200
 """States above which the certificate is asked before the poles, which take longer from there on."""
 _LEAST = 1e-4
@@ -120,10 +122,14 @@ def _judge(
     vouched: bool,
 ) -> tuple[F64, I64, I64]:
     m, spec = model.answers, model.spec
-    k = b.shape[1]
-    status = np.full(k, Status.OK, dtype=np.int64)
-    reason = np.full(k, Reason.NONE, dtype=np.int64)
+    status, reason = np.zeros((2, b.shape[1]), dtype=np.int64)
     x = model.sign * u[:m]
+    finite, outputs, output_current, on_cells = _extremes(u, current, b, m, model.on_cells)
+    most, most_current = (_NEAR * spec.opamp.swing, spec.opamp.output_current) if model.limited else (np.inf, np.inf)
+    if vouched and not doubt:  # mostly there is nothing to say
+        inside = finite & converged & kcl & (outputs <= most) & (output_current <= most_current)
+        if (inside & (on_cells <= spec.cell.v_read_max)).all():
+            return x, status, reason
 
     def mark(where: Bool, to: Status, why: Reason) -> None:
         if not where.any():
@@ -131,7 +137,6 @@ def _judge(
         fresh = where & (status == Status.OK)
         status[fresh], reason[fresh] = to, why
 
-    finite, outputs, output_current, on_cells = _extremes(u, current, b, m, model.on_cells)
     mark(~finite, Status.NOT_CONVERGED, Reason.NONFINITE)
     if not vouched and not model.stable:
         mark(finite, Status.UNSTABLE, Reason.POLE)
@@ -145,8 +150,8 @@ def _judge(
         else:
             status[column], reason[column] = _status_of(ended), ended
     if model.limited:
-        mark(outputs > 0.95 * spec.opamp.swing, Status.SATURATED, Reason.VOLTAGE)
-        mark(output_current > spec.opamp.output_current, Status.SATURATED, Reason.CURRENT)
+        mark(outputs > most, Status.SATURATED, Reason.VOLTAGE)
+        mark(output_current > most_current, Status.SATURATED, Reason.CURRENT)
     mark(on_cells > spec.cell.v_read_max, Status.SATURATED, Reason.DISTURB)
     left = np.flatnonzero(status == Status.OK)
     if left.size and (doubt or not vouched) and model.poles.size:
