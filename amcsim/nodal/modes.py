@@ -78,16 +78,19 @@ def _settles(
 @compiled
 def _stays_below(top: float, mu: C128, vectors: C128, amounts: C128, x: F64, z: int) -> bool:
     """Whether all |x(t)| do: at times in the ratio _RATIO, with what each mode changes at most until the next."""
-    slowest, now, after = mu.real.min(), 0.0, 0.01 / np.abs(mu).max()
+    m, slowest, now, after = len(x), mu.real.min(), 0.0, 0.01 / np.abs(mu).max()
+    size, left, change = np.abs(vectors), np.empty(m, np.complex128), np.empty(m)
     while now * slowest < 20.0:
-        for i in range(len(x)):
-            value, change = x[i, z] + 0.0j, 0.0
-            for j in range(len(x)):
-                part = vectors[i, j] * amounts[j, z]
-                value -= part * np.exp(-mu[j] * now)
-                fall = math.exp(-mu[j].real * now) - math.exp(-mu[j].real * after)
-                change += abs(part) * abs(mu[j]) / mu[j].real * fall
-            if not max(abs(value) + change, abs(x[i, z])) < top:
+        for j in range(m):
+            left[j] = amounts[j, z] * np.exp(-mu[j] * now)
+            fall = math.exp(-mu[j].real * now) - math.exp(-mu[j].real * after)
+            change[j] = abs(amounts[j, z]) * abs(mu[j]) / mu[j].real * fall
+        for i in range(m):
+            value, moved = x[i, z] + 0.0j, 0.0
+            for j in range(m):
+                value -= vectors[i, j] * left[j]
+                moved += size[i, j] * change[j]
+            if not max(abs(value) + moved, abs(x[i, z])) < top:
                 return False
         now, after = after, (after * _RATIO if after * _RATIO * slowest < 20.0 else np.inf)
     return True
