@@ -35,30 +35,30 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, number
     from rich.text import Text
 
     console = Console()
-    pieces = _pieces([[name, *(row[k] for row in rows)] for k, name in enumerate(columns)], console.width)
-    for piece in pieces if numbers else [list(range(1, len(columns)))]:
+    widths = [max(map(len, [*name.split(), *(row[k] for row in rows)]), default=0) for k, name in enumerate(columns)]
+    for piece in _pieces(widths, console.width) if numbers else [range(1, len(columns))]:
         table = Table()
         for k in (0, *piece):
-            table.add_column(columns[k], justify="right" if k and numbers else "left", overflow="fold")
+            least = min(widths[k], 24) if numbers else None
+            table.add_column(columns[k], justify="right" if k and numbers else "left", overflow="fold", min_width=least)
         for row in rows:
             table.add_row(*(Text(row[k]) for k in (0, *piece)))
         console.print(table)
 
 
-def _pieces(columns: Sequence[Sequence[str]], width: int) -> list[list[int]]:
-    """Numbers of the columns after the first, shared out so that each table is no wider than `width` if it can be.
+def _pieces(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Numbers of the columns after the first, shared out so that each table is no wider than `room` if it can be.
 
-    A heading may be wrapped between its words, a cell may not be.
+    `widths`: the least of each, as a heading may be wrapped between words and a cell may not be; 3 more are its border.
     """
-    needs = [3 + max(map(len, [*column[0].split(), *column[1:]]), default=0) for column in columns]
     pieces: list[list[int]] = [[]]
-    used = needs[0] + 1
-    for k, need in enumerate(needs[1:], 1):
-        if pieces[-1] and used + need > width:
+    used = widths[0] + 4
+    for k, width in enumerate(widths[1:], 1):
+        if pieces[-1] and used + width + 3 > room:
             pieces.append([])
-            used = needs[0] + 1
+            used = widths[0] + 4
         pieces[-1].append(k)
-        used += need
+        used += width + 3
     return pieces
 
 

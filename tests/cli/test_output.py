@@ -21,6 +21,16 @@ def test_columns_that_do_not_fit_go_into_a_further_table(
     assert said.count("seconds") == said.count("quantity") == 4  # two columns of 11 beside one of 11, and borders
 
 
+def test_a_heading_is_wrapped_before_a_cell_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    print_table(["method", *["a heading of some words"] * 4], [["minimal_residual", *["123456"] * 4]])
+    said = capsys.readouterr().out
+    assert "minimal_residual" in said
+    assert max(map(len, said.splitlines())) <= 60
+
+
 def test_one_narrow_table_stays_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     print_table(["entry", "x", "exact"], [["0", "1.5", "1.25"]])
