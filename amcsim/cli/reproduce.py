@@ -215,6 +215,8 @@ def _finish(result: dict[str, Any], seed: int, out: Path | None, as_json: bool) 
     from amcsim.runs.files import plain, write_json, write_text
     from amcsim.runs.manifest import manifest
 
+    if out is None and not as_json:
+        return
     result["manifest"] = manifest(shlex.join(["amcsim", *sys.argv[1:]]), seed)
     if out is not None and out.suffix.lower() == ".json":
         write_json(out, plain(result))

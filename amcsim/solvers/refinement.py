@@ -24,6 +24,7 @@ import numpy as np
 
 from amcsim._compile import compiled
 from amcsim._types import F64, I64, Bool
+from amcsim.columns import copied
 from amcsim.solvers.base import column_norms
 
 __all__ = ["STALL", "Directions"]
@@ -147,8 +148,8 @@ def _take(
         if direct:
             _scale(norm, p)
         if kept:
-            _copy(p, pairs[slot, block, 0])
-            _copy(q, pairs[slot, block, 1])
+            copied(p, 0, pairs[slot, block, 0])
+            copied(q, 0, pairs[slot, block, 1])
         _products(rest, q, part)
         _take_off(part, q, rest)
         _store(r, own, rest)
@@ -234,14 +235,6 @@ def _take_off(part: F64, along: F64, v: F64) -> None:
     for i in range(v.shape[0]):
         for z in range(part.size):
             v[i, z] -= part[z] * along[i, z]
-
-
-@compiled
-def _copy(v: F64, to: F64) -> None:
-    """By a loop: an assignment of slices brings eight seconds of compilation with it."""
-    for i in range(v.shape[0]):
-        for z in range(v.shape[1]):
-            to[i, z] = v[i, z]
 
 
 @compiled

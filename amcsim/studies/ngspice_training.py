@@ -91,8 +91,6 @@ def study(
     """
     dataset = load(plan.data, Key(plan.seed).child(DATA))
     advance = progress or (lambda _: None)
-    # machine code is made once on a machine and kept: no part of a run
-    _epoch((next(iter(plan.conditions)), "surrogate", 0, {}), replace(plan, max_steps=1), dataset)
     begun = time.perf_counter()
     with Store(store, plan.sha256) as kept:
         _complete(plan, dataset, kept, workers, advance)
@@ -143,6 +141,9 @@ def _complete(plan: Plan, dataset: Dataset, kept: Store, workers: int, advance: 
     lacking = [[e for e in range(plan.epochs) if _number(plan, k, e) not in done] for k in range(len(plan.runs))]
     # ngspice's runs first: they take longest
     todo = sorted((plan.runs[k][1] != "ngspice", k, epochs[0]) for k, epochs in enumerate(lacking) if epochs)
+    for k in [k for k, epochs in enumerate(lacking) if epochs and plan.runs[k][1] == "surrogate"][:1]:
+        # machine code is made once on a machine and kept: no part of a run
+        _epoch((*plan.runs[k], 0, {}), replace(plan, max_steps=1), dataset)
     try:
         if todo:
             pool.work([item(k, e) for _, k, e in todo], take, failed)

@@ -45,33 +45,34 @@ def _outputs_piece(
     single: of `correction`, for its product in single precision in room32 (3m, w), or empty.
     """
     m, w = volts.shape
-    even, odd = bend[0], bend[1]
-    bent, added = room[: 2 * m], room[2 * m : 3 * m]
     product(response, volts, out[:m])
     for i in range(m):
         for z in range(w):
             out[i, z] += rest[i]
             out[m + i, z] = slope[i] * out[i, z] + start[i]
-    if even == 0.0 and odd == 0.0:
+    if bend[0] == 0.0 and bend[1] == 0.0:
         return
     if single.size > 0:  # the cells' curvature is a thousandth of an answer
-        bent32, added32 = room32[: 2 * m], room32[2 * m : 3 * m]
-        for i in range(2 * m):
-            for z in range(w):
-                bent32[i, z] = (abs(out[i, z]) * odd + even * out[i, z]) * out[i, z]
-        product(single, bent32, added32)
-        for i in range(m):
-            for z in range(w):
-                added[i, z] = added32[i, z]
+        _bent(single, bend, out, room32)
     else:
-        for i in range(2 * m):
-            for z in range(w):
-                bent[i, z] = (abs(out[i, z]) * odd + even * out[i, z]) * out[i, z]
-        product(correction, bent, added)
+        _bent(correction, bend, out, room)
+    for i in range(m):
+        for z in range(w):
+            out[m + i, z] = slope[i] * out[i, z] + start[i]
+
+
+@compiled
+def _bent(correction: F64 | F32, bend: F64, out: F64, room: F64 | F32) -> None:
+    """Add to x, the first m rows of out (2m, w), what the cells' curvature takes of it at (x, xn); room (3m, w)."""
+    (rows, w), m, even, odd = out.shape, correction.shape[0], bend[0], bend[1]
+    bent, added = room[:rows], room[rows : rows + m]
+    for i in range(rows):
+        for z in range(w):
+            bent[i, z] = (abs(out[i, z]) * odd + even * out[i, z]) * out[i, z]
+    product(correction, bent, added)
     for i in range(m):
         for z in range(w):
             out[i, z] += added[i, z]
-            out[m + i, z] = slope[i] * out[i, z] + start[i]
 
 
 @compiled
